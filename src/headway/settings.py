@@ -58,7 +58,9 @@ class Settings:
     def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         """Settings from overrides, environment, `headway.toml`, defaults. Raises `BadInput` naming what is wrong."""
         environ = os.environ if environ is None else environ
-        home = Path(overrides.pop("home", None) or environ.get("HEADWAY_HOME") or default_home()).expanduser().absolute()
+        home = (
+            Path(overrides.pop("home", None) or environ.get("HEADWAY_HOME") or default_home()).expanduser().absolute()
+        )
         values: dict[str, Any] = {}
         known = {f.name: f for f in fields(cls) if f.name != "home"}
         for name, value in _read_toml(home / "headway.toml").items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headway.events import Bus, Event
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Host:
-    """One server's database, blobs, vault and engine. `name` marks its leases; it differs at each start."""
+    """One server's database, blobs, vault and engine; `runtime` is what users' processes import (`HEADWAY_RUNTIME`).
+
+    `name` marks the server's leases; it differs at each start.
+    """
 
     settings: Settings
     database: Database
     blobs: Blobs
     vault: Vault
     engine: Engine
+    runtime: Path
     bus: Bus = field(default_factory=Bus)
     name: str = field(default_factory=lambda: secrets.token_hex(8))
 

@@ -1,8 +1,11 @@
 """The database: sessions for reading and writing, and group commit.
 
 SQLite runs in WAL mode with `synchronous=FULL`, so a commit that returned survives a power cut. SQLite has one writer at a
-time; a lock in this process makes our own writers queue fairly instead of polling the file, `BEGIN IMMEDIATE` makes a
-transaction that will write take its place at the start, and other processes are waited for up to five seconds.
+time; a lock in this process makes our own writers queue instead of polling the file, `BEGIN IMMEDIATE` makes a transaction
+that will write take its place at its first statement, and other processes are waited for up to five seconds.
+
+The lock is taken by the thread that runs the first statement and given back by whichever thread ends the transaction: a
+request's commit does not happen on its handler's thread.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ T = TypeVar("T")
 log = logging.getLogger("headway.database")
 
 BUSY_MS = 5_000
+WAIT_S = 30
 GROUP_MAX = 256
 
 
@@ -59,7 +63,7 @@ class Database:
         self.sqlite = self.url.get_backend_name() == "sqlite"
         self.on_commit = on_commit
         self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(url)
-        self._write_lock = threading.RLock() if self.sqlite else None
+        self._write_lock = threading.Lock() if self.sqlite else None
         self._group = _Group(self)
 
     @contextlib.contextmanager
@@ -76,19 +80,21 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
         """A session whose changes are committed, durably, when the block ends, and rolled back if it raises."""
-        with self._write_lock or contextlib.nullcontext():
-            with Session(self.engine, expire_on_commit=False) as session:
-                try:
-                    if self.sqlite:
-                        session.connection(execution_options={"headway_begin": "IMMEDIATE"})
-                    yield session
-                    session.commit()
-                except OperationalError as error:
-                    session.rollback()
-                    raise _known(error) from error
-                except BaseException:
-                    session.rollback()
-                    raise
+        turn = _Turn(self._write_lock)
+        try:
+            with self.engine.connect().execution_options(headway_turn=turn) as connection:
+                with Session(connection, expire_on_commit=False) as session:
+                    try:
+                        yield session
+                        session.commit()
+                    except OperationalError as error:
+                        session.rollback()
+                        raise _known(error) from error
+                    except BaseException:
+                        session.rollback()
+                        raise
+        finally:
+            turn.end()
         self._announce(session)
 
     def group(self, work: Callable[[Session], T]) -> T:
@@ -112,6 +118,24 @@ class Database:
         events = session.info.pop("events", None)
         if events and self.on_commit:
             self.on_commit(events)
+
+
+class _Turn:
+    """A transaction's place among the writers of this process."""
+
+    def __init__(self, lock: threading.Lock | None) -> None:
+        self._lock, self._held = lock, False
+
+    def take(self) -> None:
+        if self._lock is not None and not self._held:
+            if not self._lock.acquire(timeout=WAIT_S):
+                raise Unavailable("The database is busy.", hint="Try again in a moment.")
+            self._held = True
+
+    def end(self) -> None:
+        if self._lock is not None and self._held:
+            self._held = False
+            self._lock.release()
 
 
 class _Group:
@@ -192,7 +216,10 @@ def _sqlite_engine(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get('headway_begin', 'DEFERRED')}")
+        turn = connection.get_execution_options().get("headway_turn")
+        if turn is not None:
+            turn.take()
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if turn is not None else "BEGIN DEFERRED")
 
     return engine
 

@@ -29,7 +29,9 @@ def take(db: Session, name: str, owner: str, seconds: float) -> bool:
     moment = now_ms()
     until = moment + int(seconds * 1000)
     changed = db.execute(
-        update(Lease).where(Lease.name == name, (Lease.owner == owner) | (Lease.until < moment)).values(owner=owner, until=until)
+        update(Lease)
+        .where(Lease.name == name, (Lease.owner == owner) | (Lease.until < moment))
+        .values(owner=owner, until=until)
     )
     if changed.rowcount:  # type: ignore[attr-defined]
         return True

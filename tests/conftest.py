@@ -1,0 +1,76 @@
+"""What all tests share: a database of either kind, and a host in a folder of its own."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+import headway
+import headway.storage.blobs
+import headway.storage.leases
+from headway.storage.database import Base, Database
+
+POSTGRES_BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+
+
+def free_port() -> int:
+    """A TCP port on the loopback that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL server of our own, on a UNIX socket in a temporary folder."""
+    if POSTGRES_BIN is None:
+        pytest.fail("PostgreSQL is not installed. `make test` installs it (as root: apt-get install postgresql).")
+    folder = tmp_path_factory.mktemp("postgres")
+    as_user: list[str] = []
+    if os.getuid() == 0:  # PostgreSQL refuses to run as root
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        for parent in folder.parents:
+            if parent.stat().st_uid == 0 and parent != Path("/") and parent != Path("/tmp"):
+                parent.chmod(parent.stat().st_mode | 0o011)
+        as_user = ["runuser", "-u", "postgres", "--"]
+    data = folder / "data"
+    run: dict[str, Any] = {"check": True, "capture_output": True, "cwd": "/"}
+    subprocess.run([*as_user, POSTGRES_BIN / "initdb", "-D", data, "-A", "trust", "-U", "headway", "--no-sync"], **run)
+    options = f"-k {folder} -c listen_addresses='' -c max_connections=200"
+    subprocess.run([*as_user, POSTGRES_BIN / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start"],
+                   check=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        yield f"postgresql+psycopg://headway@/postgres?host={folder}"
+    finally:
+        subprocess.run([*as_user, POSTGRES_BIN / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **run)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database with all tables, once on SQLite and once on PostgreSQL."""
+    for path in sorted(Path(headway.__file__).parent.glob("*/tables.py")):
+        importlib.import_module(f"headway.{path.parent.name}.tables")
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'headway.db'}")
+        Base.metadata.create_all(database.engine)
+    else:
+        database = Database(request.getfixturevalue("postgres_url"))
+        with database.engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        Base.metadata.create_all(database.engine)
+    yield database
+    database.close()
