@@ -38,9 +38,7 @@ def address(item: NavItem, slug: str | None) -> str | None:
     return f"/p/{slug}/{item.path}" if item.path else f"/p/{slug}"
 
 
-def links(
-    items: Iterable[NavItem], *, slug: str | None, current: str, allowed: Callable[[str], bool]
-) -> list[NavLink]:
+def links(items: Iterable[NavItem], *, slug: str | None, current: str, allowed: Callable[[str], bool]) -> list[NavLink]:
     """The entries to show on the page at path `current`, in their order; the one with the longest match is active."""
     shown = [
         (item, url)

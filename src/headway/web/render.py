@@ -16,12 +16,24 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 
 import headway
+from headway.errors import HeadwayError
 from headway.web import assets, nav, show
 
 FLASH_COOKIE = "hw_flash"
 THEME_COOKIE = "hw_theme"
 _FLASH_LIMIT = 300
 _FLASH_KINDS = ("ok", "warn", "bad")
+_TITLES = {
+    401: "Please sign in",
+    403: "Not allowed for you",
+    404: "Not found",
+    409: "That can't be done right now",
+    413: "Too large",
+    429: "Slow down a little",
+    500: "Something went wrong",
+    503: "Not available right now",
+    507: "The disk is full",
+}
 
 
 @cache
@@ -31,11 +43,19 @@ def environment() -> Environment:
     folders = {folder.parent.name: folder for folder in sorted(root.glob("*/templates"))}
     loader = PrefixLoader({name: FileSystemLoader(folder) for name, folder in folders.items()})
     env = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
     )
     counter = itertools.count(1)
     env.globals.update(
-        static=assets.url, uid=lambda: f"u{next(counter) % 1_000_000}", status_of=show.status_of, version=headway.__version__
+        static=assets.url,
+        uid=lambda: f"u{next(counter) % 1_000_000}",
+        status_of=show.status_of,
+        version=headway.__version__,
     )
     env.filters.update(show.FILTERS)
     return env
@@ -70,6 +90,14 @@ def fragment(request: Request, template: str, *, status: int = 200, **context: A
     who = context.setdefault("who", getattr(request.state, "who", None))
     context.setdefault("can", _rights(request, who, context.setdefault("project", None)))
     return HTMLResponse(_render(request, template, context), status_code=status)
+
+
+def error(request: Request, problem: HeadwayError) -> HTMLResponse:
+    """The page (or, for htmx, the part of a page) that says what went wrong, what to do next, and who can do it."""
+    if "hx-request" in request.headers:
+        return fragment(request, "web/_error.html", status=problem.status, problem=problem)
+    title = _TITLES.get(problem.status, "That did not work")
+    return page(request, "web/error.html", title=title, status=problem.status, problem=problem)
 
 
 def redirect(url: str, flash: str = "", kind: str = "ok") -> Response:
@@ -107,7 +135,9 @@ def _rights(request: Request, who: Any, project: Any) -> Callable[[str], bool]:
     """`can(verb)` for templates: what the reader may do in this project, as `app.state.may` (set by server.py) says."""
     may = getattr(request.app.state, "may", None)
     project_id = getattr(project, "id", None)
-    return lambda verb: who is not None and (may is None or project_id is None or bool(may(request, who, verb, project_id)))
+    return lambda verb: (
+        who is not None and (may is None or project_id is None or bool(may(request, who, verb, project_id)))
+    )
 
 
 def _read_flash(request: Request) -> tuple[str, str] | None:

@@ -31,14 +31,23 @@ class Shown:
 
 # tone: ok, run, wait, warn, bad, off
 _STATES: dict[str, Shown] = {
-    **{name: Shown(name, "ok", "circle-check") for name in ("finished", "ready", "live", "healthy", "passed", "active", "done")},
+    **{
+        name: Shown(name, "ok", "circle-check")
+        for name in ("finished", "ready", "live", "healthy", "passed", "active", "done")
+    },
     "serving": Shown("serving", "ok", "circle-check"),
     **{
         name: Shown(name, "run", "loader-circle")
         for name in ("running", "building", "starting", "locking", "proving", "deploying", "stopping", "cancelling")
     },
-    **{name: Shown(name, "wait", "circle-dashed") for name in ("queued", "asked", "scheduled", "pending", "waiting", "candidate")},
-    **{name: Shown(name, "warn", "triangle-alert") for name in ("warning", "degraded", "drifting", "stale", "unhealthy")},
+    **{
+        name: Shown(name, "wait", "circle-dashed")
+        for name in ("queued", "asked", "scheduled", "pending", "waiting", "candidate")
+    },
+    **{
+        name: Shown(name, "warn", "triangle-alert")
+        for name in ("warning", "degraded", "drifting", "stale", "unhealthy")
+    },
     **{name: Shown(name, "bad", "circle-x") for name in ("failed", "error", "rejected")},
     "timed_out": Shown("timed out", "bad", "timer-off"),
     "out_of_memory": Shown("out of memory", "bad", "memory-stick"),
