@@ -100,8 +100,10 @@ def home_lock(settings: Settings) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = file.read().strip() or "?"
-            raise Conflict(f"Another headway (process {pid}) already serves {settings.home}.",
-                           hint="Use that one (`headway status`), stop it (`headway down`), or give another --home.") from None  # fmt: skip
+            raise Conflict(
+                f"Another headway (process {pid}) already serves {settings.home}.",
+                hint="Use that one (`headway status`), stop it (`headway down`), or give another --home.",
+            ) from None
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))

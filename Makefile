@@ -1,0 +1,68 @@
+# headway: `make run` to use it, `make test` to prove it. Both need only Python 3.11+, make and git.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+
+.DEFAULT_GOAL := help
+.PHONY: help run install dev check format test bench bench-serving bench-tracking bench-capture migration constraints clean
+
+help: ## This list.
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.server ## Install if need be, start, and print one sign-in link. ARGS="--port 9000" is passed on.
+	@exec $(BIN)/headway up $(ARGS)
+
+install: $(VENV)/.server ## The virtual environment with the server.
+
+dev: $(VENV)/.dev ## The virtual environment with all that tests and checks need.
+
+check: $(VENV)/.dev ## Format, lint, types, architecture, docs.
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py tests/test_docs.py
+
+format: $(VENV)/.dev ## Write the files as `make check` wants them.
+	$(BIN)/ruff format src tests bench
+	$(BIN)/ruff check --fix src tests bench
+
+test: $(VENV)/.dev ## Everything: installs what the tests need (browser, PostgreSQL), then runs all tests. ARGS="-k runs".
+	@scripts/test-needs
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: bench-serving bench-tracking ## Us and the peers, side by side in one run. Prints ratios.
+
+bench-serving: $(VENV)/.dev ## Requests a second of an endpoint, beside `mlflow models serve` and a bare FastAPI app.
+	$(BIN)/python bench/serving.py $(ARGS)
+
+bench-tracking: $(VENV)/.dev ## Start, memory, log_metric, search, charts, beside `mlflow server`.
+	$(BIN)/python bench/tracking.py $(ARGS)
+
+bench-capture: $(VENV)/.dev ## What capture finds in public scripts. ARGS="CORPUS_FOLDER LABELS_FOLDER".
+	$(BIN)/python bench/capture.py $(ARGS)
+
+migration: $(VENV)/.dev ## Write the next migration from the tables: make migration M="what changes".
+	$(BIN)/python scripts/migration "$(M)"
+
+constraints: $(VENV)/.dev ## Pin anew the versions that installs use.
+	$(UV) pip compile -q pyproject.toml --all-extras --group dev --universal --no-header --no-annotate --no-emit-index-url \
+		--no-emit-find-links --upgrade -o constraints.txt
+
+clean: ## Remove the virtual environment and caches.
+	rm -rf $(VENV) .build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "headway needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make run PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv -c constraints.txt
+
+$(VENV)/.server: $(UV) pyproject.toml constraints.txt package-lock.json hatch_build.py
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[server]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.server
+	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group dev
+	@touch $@
