@@ -24,7 +24,8 @@ def current(database: Database) -> str | None:
     with database.read() as db:
         if not inspect(db.connection()).has_table("alembic_version"):
             return None
-        return db.scalar(text("SELECT version_num FROM alembic_version"))
+        version: str | None = db.scalar(text("SELECT version_num FROM alembic_version"))
+        return version
 
 
 def upgrade(database: Database) -> None:
