@@ -11,6 +11,7 @@ Services raise them, `web/answers.py` turns them into JSON, a page or a fragment
     ├── NotFound                404  NOT_FOUND          missing, or not yours to see: the answer is the same
     ├── Conflict                409  CONFLICT           it exists already, or is not in a state that allows this
     ├── TooLarge                413  TOO_LARGE          body, file or number over its limit
+    ├── WrongHost               421  WRONG_HOST         a host name that this server does not answer for
     ├── Unprocessable           422  UNPROCESSABLE      well-formed, but a value is not acceptable; names the field
     ├── TooMany                 429  TOO_MANY           slow down; `retry_after` seconds in the details
     ├── NotServed               501  NOT_SERVED         a part of a foreign protocol that headway does not serve
@@ -69,6 +70,10 @@ class Conflict(HeadwayError):
 
 class TooLarge(HeadwayError):
     status, code = 413, "TOO_LARGE"
+
+
+class WrongHost(HeadwayError):
+    status, code = 421, "WRONG_HOST"
 
 
 class Unprocessable(HeadwayError):
