@@ -16,6 +16,7 @@ from headway.engines import shim
 from headway.engines.base import Limits, Spec, child_environment
 from headway.engines.local import LocalEngine, alive
 from headway.errors import BadInput, StorageFull
+from headway.settings import Settings
 
 from .contract import EngineContract, gone
 from .waiting import wait_for
@@ -25,7 +26,7 @@ SLEEP = "import time; print('up', flush=True); time.sleep(600)"
 
 @pytest.fixture
 def engine(tmp_path: Path) -> LocalEngine:
-    return LocalEngine(tmp_path / "index")
+    return LocalEngine(Settings(home=tmp_path))
 
 
 class TestContract(EngineContract):
@@ -50,8 +51,9 @@ def test_the_process_outlives_the_server_that_started_it(tmp_path: Path, engine:
     source = (
         "import sys; sys.path.insert(0, 'src')\n"
         "from pathlib import Path\nfrom headway.engines.local import LocalEngine\nfrom headway.engines.base import Spec\n"
+        "from headway.settings import Settings\n"
         f"wanted = Spec('k', ({sys.executable!r}, '-c', {SLEEP!r}), '/', {str(tmp_path / 'k')!r})\n"
-        f"LocalEngine(Path({str(tmp_path / 'index')!r})).submit(wanted)\n"
+        f"LocalEngine(Settings(home=Path({str(tmp_path)!r}))).submit(wanted)\n"
         "import os, signal; os.killpg(0, signal.SIGTERM); os.kill(os.getpid(), signal.SIGKILL)"
     )
     server = subprocess.run([sys.executable, "-c", source], start_new_session=True, check=False)
@@ -75,7 +77,7 @@ def test_a_killed_shim_takes_its_child_along_and_is_told_as_lost(tmp_path: Path,
     assert (status.state, status.cause, status.settled) == ("lost", "lost", True)
     assert "supervisor was killed" in status.detail
     assert gone(process["pid"]) and gone(grandchild)
-    assert LocalEngine(engine.index).status(handle) == status
+    assert LocalEngine(Settings(home=tmp_path)).status(handle) == status
 
 
 @pytest.mark.parametrize("field", ["start", "boot"])
@@ -109,7 +111,7 @@ def test_the_signals_of_a_terminal_do_not_reach_the_shim(tmp_path: Path, engine:
 
 def test_many_servers_submitting_one_key_start_one_process(tmp_path: Path) -> None:
     wanted = spec(tmp_path, "import os; print(os.getpid(), flush=True)")
-    engines = [LocalEngine(tmp_path / "index") for _ in range(8)]
+    engines = [LocalEngine(Settings(home=tmp_path)) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         handles = set(pool.map(lambda engine: engine.submit(wanted), engines))
     [handle] = handles

@@ -24,18 +24,19 @@ import psutil
 from headway.engines import shim
 from headway.engines.base import Node, Spec, Status, child_environment
 from headway.errors import BadInput, HeadwayError, StorageFull, Unavailable
+from headway.settings import Settings
 
 _START_S = 30.0
 _MARK = "HEADWAY_PROCESS"
 
 
 class LocalEngine:
-    """Processes of this machine. `index` is the folder that finds them by key; a handle is the process's folder."""
+    """Processes of this machine, kept below one home folder; a handle is the process's folder."""
 
     name = "local"
 
-    def __init__(self, index: Path) -> None:
-        self.index = index
+    def __init__(self, settings: Settings) -> None:
+        self.index = settings.path("processes")
 
     def submit(self, spec: Spec) -> str:
         """See `Engine.submit`. Takes tens of milliseconds: it returns when the process is running, or was before."""

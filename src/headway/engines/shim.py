@@ -9,7 +9,7 @@ What it promises:
 - No process without a record: the child waits until `process.json` is on disk before it runs.
 - A child never outlives its shim unseen (`PR_SET_PDEATHSIG`), and what the child leaves behind is ended with it (the shim
   is a child subreaper), so a status read from the folder is true.
-- INT, TERM and HUP sent to the server's group do not reach it: it has a session of its own and ignores them.
+- INT, TERM and HUP of the server's group do not reach it.
 """
 
 from __future__ import annotations
@@ -41,9 +41,6 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 Json = dict[str, Any]
 
 
-# --- files ------------------------------------------------------------------------------------------------------------
-
-
 def write_json(path: str, value: Json) -> None:
     """Write atomically and durably: temporary file, fsync, rename, fsync of the folder."""
     temporary = f"{path}.{os.urandom(4).hex()}.tmp"
@@ -57,10 +54,8 @@ def write_json(path: str, value: Json) -> None:
         os.close(fd)
     os.replace(temporary, path)  # noqa: PTH105 - pathlib costs a third of the start
     folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def write_when_possible(path: str, value: Json) -> None:
@@ -84,9 +79,6 @@ def read_text(path: str) -> str:
         return ""
 
 
-# --- processes --------------------------------------------------------------------------------------------------------
-
-
 def start_time(pid: int) -> int:
     """When a process started, in clock ticks since boot; 0 when there is no such process or it is a zombie."""
     fields = read_text(f"/proc/{pid}/stat").rpartition(")")[2].split()
@@ -98,14 +90,11 @@ def boot_id() -> str:
 
 
 def _children(pid: int) -> list[int]:
-    found: list[int] = []
     try:
         threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
     except OSError:
-        return found
-    for thread in threads:
-        found += [int(child) for child in read_text(f"/proc/{pid}/task/{thread}/children").split()]
-    return found
+        return []
+    return [int(child) for t in threads for child in read_text(f"/proc/{pid}/task/{t}/children").split()]
 
 
 def descendants(root: int, *, but: int = 0) -> list[int]:
@@ -129,10 +118,8 @@ def memory_bytes(pids: list[int], limit: int) -> int:
         return resident
     proportional = 0
     for pid in pids:
-        for line in read_text(f"/proc/{pid}/smaps_rollup").splitlines():
-            if line.startswith("Pss:"):
-                proportional += int(line.split()[1]) * 1024
-                break
+        fields = read_text(f"/proc/{pid}/smaps_rollup").partition("\nPss:")[2].split()
+        proportional += int(fields[0]) * 1024 if fields else 0
     return proportional or resident
 
 
@@ -163,28 +150,23 @@ def send(pids: list[int], number: int) -> None:
             print(f"may not signal process {pid}", file=sys.stderr, flush=True)
 
 
-# --- the child --------------------------------------------------------------------------------------------------------
-
-
 def _limit_child(limits: Json) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.get("memory_mb"):
         # The second line: one allocation far beyond the limit fails at once, before the next look at the tree could see it.
         most = (2 * int(limits["memory_mb"]) + 1024) * 1024 * 1024
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
-            file.write("500")  # when the machine runs out of memory, the kernel should take this, not the platform
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
+        file.write("500")  # when the machine runs out of memory, the kernel should take this, not the platform
 
 
-def _exec(spec: Json, argv: list[str], out: int, stdin: int, go: int, tie: Any) -> None:
-    """In the forked child: never returns. `tie` binds its life to the shim's."""
+def _exec(spec: Json, argv: list[str], out: int, stdin: int, go: int, libc: Any) -> None:
+    """In the forked child: never returns. With `libc` its life is bound to the shim's."""
     parent = os.getppid()
     try:
         os.setsid()
-        tie()
+        if libc:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent or os.read(go, 1) != b"g":
             os._exit(70)  # the shim is gone, and there is no record of us
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
@@ -201,8 +183,7 @@ def _exec(spec: Json, argv: list[str], out: int, stdin: int, go: int, tie: Any) 
         _limit_child(spec.get("limits", {}))
         os.execvpe(argv[0], argv, env)  # noqa: S606
     except OSError as error:
-        where = error.filename or argv[0]
-        os.write(2, f"cannot start: {error.strerror}: {where}\n".encode())
+        os.write(2, f"cannot start: {error.strerror}: {error.filename or argv[0]}\n".encode())
         os._exit(127 if error.errno == errno.ENOENT else 126)
     except BaseException as error:
         os.write(2, f"cannot start: {error}\n".encode())
@@ -230,22 +211,14 @@ class Shim:
         self.looked_at = 0.0
         self.started_ms, self.began = time.time_ns() // 1_000_000, time.monotonic()
 
-    def path(self, name: str) -> str:
-        return f"{self.folder}/{name}"
-
-    # -- starting
-
-    def tie(self) -> None:
-        self.libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
     def spawn(self, argv: list[str], log: str, stdin: int, record: bool) -> int:
-        out = os.open(self.path(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        out = os.open(f"{self.folder}/{log}", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         wait, go = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(go)
             # A sidecar whose shim is gone reads the end of its input and finishes what it has; the child must not go on.
-            _exec(self.spec, argv, out, stdin, wait, self.tie if record else lambda: None)
+            _exec(self.spec, argv, out, stdin, wait, self.libc if record else None)
         os.close(wait)
         os.close(out)
         try:
@@ -267,7 +240,7 @@ class Shim:
             "started_at": self.started_ms,
             "starts": self.starts + 1,
         }
-        write_json(self.path("process.json"), value)
+        write_json(f"{self.folder}/process.json", value)
 
     def start(self) -> None:
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
@@ -281,8 +254,6 @@ class Shim:
         stdin, self.sidecar_stdin = os.pipe()
         self.sidecar = self.spawn(self.spec["sidecar"], "sidecar.log", stdin, record=False)
         os.close(stdin)
-
-    # -- watching
 
     def reap(self) -> None:
         """Take the exit status of everything that ended: the child, the sidecar, and orphans that came to us."""
@@ -303,10 +274,8 @@ class Shim:
         return descendants(os.getpid(), but=self.sidecar)
 
     def stop(self, cause: str, stage: int, grace: float | None = None) -> None:
-        if not self.cause:
-            self.cause = cause
-        if grace is not None:
-            self.grace = grace
+        self.cause = self.cause or cause
+        self.grace = self.grace if grace is None else grace
         if stage > self.stage:
             self.stage = stage
             if stage == 1:
@@ -330,7 +299,7 @@ class Shim:
         elif self.stage == 3:
             self.stop(self.cause, 3)
         if not self.cause:
-            if os.path.exists(self.path("cancel")):  # noqa: PTH110
+            if os.path.exists(f"{self.folder}/cancel"):  # noqa: PTH110
                 self.stop("cancelled", 1, self._asked_grace())
             elif self.timeout and now - self.began > self.timeout:
                 self.stop("timed_out", 1)
@@ -338,15 +307,14 @@ class Shim:
             self.looked_at = now
             held = memory_bytes(self.tree(), self.limit)
             self.peak = max(self.peak, held)
-            if self.limit and held > self.limit and self.cause in ("", "cancelled", "timed_out"):
-                self.cause = self.cause or "out_of_memory"
-                self.stop(self.cause, 3)
+            if self.limit and held > self.limit:
+                self.stop("out_of_memory", 3)
             if self.child_status is None:
                 self.kills_lately, self.kills_seen = self.kills_seen, kernel_kills()
 
     def _asked_grace(self) -> float | None:
         try:
-            return float(json.loads(read_text(self.path("cancel")) or "{}").get("grace_s", self.grace))
+            return float(json.loads(read_text(f"{self.folder}/cancel") or "{}").get("grace_s", self.grace))
         except (ValueError, AttributeError, TypeError):
             return None
 
@@ -381,8 +349,6 @@ class Shim:
             if time.monotonic() > until:
                 send([self.sidecar, *descendants(self.sidecar)], signal.SIGKILL)
 
-    # -- the end
-
     def run(self) -> None:
         while True:
             self.wait_child()
@@ -397,21 +363,17 @@ class Shim:
             self.child_status = None
             self.start()
         self.wait_leftovers()
-        write_when_possible(self.path("exit.json"), self.ending())
+        write_when_possible(f"{self.folder}/exit.json", self.ending())
         self.wait_sidecar()
         sidecar = None if self.sidecar_status is None else os.waitstatus_to_exitcode(self.sidecar_status)
-        write_when_possible(self.path("done.json"), {"sidecar": sidecar, "ended_at": time.time_ns() // 1_000_000})
+        write_when_possible(f"{self.folder}/done.json", {"sidecar": sidecar, "ended_at": time.time_ns() // 1_000_000})
 
     def ending(self) -> Json:
         assert self.child_status is not None
         code = os.waitstatus_to_exitcode(self.child_status)
         number = -code if code < 0 else 0
-        kernel_killed = kernel_kills() > self.kills_lately
-        cause = self.cause
-        if not cause:
-            cause = "exited"
-            if number:
-                cause = "out_of_memory" if number == signal.SIGKILL and kernel_killed else "killed"
+        by_kernel = number == signal.SIGKILL and kernel_kills() > self.kills_lately
+        cause = self.cause or ("out_of_memory" if by_kernel else "killed" if number else "exited")
         return {
             "cause": cause,
             "exit_code": None if number else code,
@@ -422,9 +384,6 @@ class Shim:
             "memory_kills": kernel_kills() - self.kills_at_start,
             "starts": self.starts,
         }
-
-
-# --- the entry --------------------------------------------------------------------------------------------------------
 
 
 def _detach(folder: str) -> None:

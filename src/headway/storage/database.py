@@ -71,11 +71,9 @@ class Database:
         """A session on one consistent snapshot, for reading; what it would change is rolled back."""
         with Session(self.engine, expire_on_commit=False, autoflush=False) as session:
             try:
-                yield session
+                yield session  # its close rolls back; what was loaded stays readable
             except OperationalError as error:
                 raise _known(error) from error
-            finally:
-                session.rollback()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
