@@ -206,3 +206,13 @@ async def _check_csrf(request: Request) -> None:
 Signed = Annotated[Who, Depends(signed)]
 Person = Annotated[Who, Depends(person)]
 Maybe = Annotated[Who | None, Depends(maybe)]
+
+
+def may_on_page(request: Request, who: Who, verb: str, project_id: str | None) -> bool:
+    """`may` for what a page shows; a page asks many times, so the role is looked up once a request."""
+    known: dict[str, str | None] = request.scope.setdefault("headway.roles", {})
+    if project_id is not None and not who.admin and project_id not in known:
+        host: Host = request.app.state.host
+        with host.database.read() as db:
+            known[project_id] = role(db, who.user_id, project_id)
+    return rules.allowed(who, verb, project_id, known.get(project_id or ""))

@@ -13,12 +13,13 @@ _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _NOBODY = _hasher.hash("nobody has this password")
 
 
-def hash_password(password: str) -> str:
-    """The argon2id hash of a password; Unprocessable when it is too short or absurdly long."""
+def hash_password(password: str, field: str = "password") -> str:
+    """The argon2id hash of a password (about 20 ms of work); Unprocessable when it is too short or absurdly long."""
     if not SHORTEST <= len(password) <= LONGEST:
         raise Unprocessable(
             f"The password has {len(password)} characters; it must have {SHORTEST} to {LONGEST}.",
             hint="A few words in a row are easy to remember and hard to guess.",
+            field=field,
         )
     return _hasher.hash(password.encode("utf-8", "surrogatepass"))
 
@@ -31,8 +32,3 @@ def matches(stored: str | None, password: str) -> bool:
     except (VerificationError, InvalidHashError):
         return False
     return right and stored is not None and not too_long
-
-
-def outdated(stored: str) -> bool:
-    """Whether the hash was made with weaker settings than today's and should be made again at the next sign-in."""
-    return _hasher.check_needs_rehash(stored)

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from headway.clock import now_ms
 from headway.people.cache import forget
-from headway.people.credentials import csrf_for, digest, new_secret
+from headway.people.credentials import digest, new_secret
 from headway.people.rules import Who
 from headway.people.tables import User, UserSession
 
@@ -104,6 +104,6 @@ def end_all(db: Session, user_id: str, *, but: str | None = None) -> int:
     return int(db.execute(query).rowcount)  # type: ignore[attr-defined]
 
 
-def csrf(secret: str) -> str:
-    """The CSRF token of the session with this secret."""
-    return csrf_for(secret)
+def key(secret: str) -> str:
+    """How the session with this secret is called in the database."""
+    return digest(secret)

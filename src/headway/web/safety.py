@@ -1,0 +1,188 @@
+"""What stands before every route: the Host allow-list, the Origin of writes and websockets, the size of bodies, and the
+headers that tell a browser what it must not do.
+
+It is plain ASGI, so it also holds for proxied and streamed answers. A header that a route has set itself is left alone: an
+artifact is shown under a stricter policy than a page, and Jupyter brings its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headway.errors import BadInput, Forbidden, HeadwayError, TooLarge, WrongHost
+from headway.settings import Settings
+from headway.web import answers
+
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_PORTS = {"http": 80, "https": 443}
+_SMALL_BODIES = ("application/json", "application/x-www-form-urlencoded", "text/")
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; frame-src 'self'; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+)
+HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "SAMEORIGIN",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+}
+
+
+def install(app: FastAPI, settings: Settings) -> None:
+    """Put the guard in front of all routes of `app`."""
+    app.add_middleware(_Safety, settings=settings)
+
+
+def hosts_of(settings: Settings) -> frozenset[str]:
+    """The host names under which this server may be reached, lower case, without port."""
+    names = {"127.0.0.1", "localhost", "::1"}
+    names |= {name.strip().lower().strip("[]") for name in settings.allowed_hosts.split(",") if name.strip()}
+    if settings.public_url:
+        names.add((urlsplit(settings.public_url).hostname or "").lower())
+    if _is_wildcard(settings.host):
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    else:
+        names.add(settings.host.lower().strip("[]"))
+    return frozenset(names - {""})
+
+
+def same_origin(connection: HTTPConnection, settings: Settings) -> bool:
+    """Whether a write or a websocket comes from a page of ours, as the browser says. Programs send no Origin and pass."""
+    origin = connection.headers.get("origin")
+    if origin is None:
+        return connection.headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+    wanted = {_netloc(f"{scheme}://{connection.headers.get('host', '')}") for scheme in _schemes(connection)}
+    if settings.public_url:
+        wanted.add(_netloc(settings.public_url))
+    asked = _netloc(origin)
+    return asked is not None and asked in wanted
+
+
+def _schemes(connection: HTTPConnection) -> tuple[str, ...]:
+    # Behind a proxy that ends TLS and does not say so, the page is https and this connection http; never the other way.
+    return ("https",) if connection.url.scheme in ("https", "wss") else ("http", "https")
+
+
+def _netloc(url: str) -> tuple[str, str, int] | None:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname.lower(), port or _PORTS[parts.scheme]
+
+
+def _is_wildcard(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:
+        return False
+
+
+class _Safety:
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+        self._hosts = hosts_of(settings)
+        self._small = settings.body_mb << 20
+        self._large = settings.upload_mb << 20
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        problem = self._problem(scope, headers)
+        if problem is not None:
+            await self._refuse(problem, scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        await self._app(scope, self._measured(scope, headers, receive), _hardened(scope, send))
+
+    def _problem(self, scope: Scope, headers: Headers) -> HeadwayError | None:
+        named = headers.getlist("host")
+        host = _netloc(f"http://{named[0]}") if len(named) == 1 and "@" not in named[0] else None
+        if host is None:
+            return BadInput("The request must name one host.", hint="Send one Host header.")
+        if host[1] not in self._hosts:
+            return WrongHost(
+                f"This server does not answer for '{host[1][:200]}'.",
+                hint="If that is its name, add it: HEADWAY_ALLOWED_HOSTS or --public-url.",
+            )
+        # A page of another site can make a browser send our cookie, but never an Authorization header of its choosing.
+        unsafe = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
+        trusted = scope["type"] == "http" and "authorization" in headers
+        if unsafe and not trusted and not same_origin(HTTPConnection(scope), self._settings):
+            return Forbidden(
+                "This request comes from another site.",
+                hint="Open headway itself and do it there. A program sends a token instead of a cookie.",
+            )
+        return self._size_problem(scope, headers)
+
+    def _size_problem(self, scope: Scope, headers: Headers) -> HeadwayError | None:
+        length = headers.get("content-length")
+        if scope["type"] != "http" or length is None:
+            return None
+        if not length.isascii() or not length.isdigit():
+            return BadInput("Content-Length must be a whole number.")
+        limit = self._limit(scope, headers)
+        return _too_large(limit) if int(length) > limit else None
+
+    def _limit(self, scope: Scope, headers: Headers) -> int:
+        kind = headers.get("content-type", "").strip().lower()
+        # PUT carries a file (an artifact) whatever its type is called; the route that takes it streams it.
+        return self._small if kind.startswith(_SMALL_BODIES) and scope["method"] != "PUT" else self._large
+
+    def _measured(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
+        limit, seen = self._limit(scope, headers), 0
+
+        async def measured() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise HTTPException(413, _too_large(limit).message)
+            return message
+
+        return measured
+
+    async def _refuse(self, problem: HeadwayError, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": problem.message[:120]})
+            return
+        response = answers.answer(Request(scope, receive), problem)
+        await response(scope, receive, _hardened(scope, send))
+
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit >> 20} MiB.", hint="Send less at once, or upload it as a file.")
+
+
+def _hardened(scope: Scope, send: Send) -> Send:
+    async def hardened(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            if scope["scheme"] == "https":
+                headers.setdefault("strict-transport-security", "max-age=31536000")
+            if "cache-control" not in headers and headers.get("content-type", "").startswith("text/html"):
+                headers["cache-control"] = "no-store"
+        await send(message)
+
+    return hardened
