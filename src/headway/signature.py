@@ -11,18 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from headway.errors import Unprocessable
+
 # MLflow's scalar types; anything else (array, object, map, any) is kept as it was written and passed through unchecked.
 SCALARS = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
 NUMBERS = {"integer", "long", "float", "double"}
 
 
-class BundleError(ValueError):
-    """A folder that is not a sound bundle. `str()` says what is wrong; `hint` what to do next."""
+class BundleError(Unprocessable):
+    """A folder that is not a sound bundle, or an object that can't become one."""
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+    code = "BAD_BUNDLE"
 
 
 @dataclass(frozen=True)
