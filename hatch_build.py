@@ -38,7 +38,7 @@ class AssetsHook(BuildHookInterface):  # type: ignore[type-arg]
         root = Path(self.root)
         return [] if is_fresh(root) or shutil.which("npm") else [NODE_WHEEL]
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Build what is stale."""
         root = Path(self.root)
         if is_fresh(root):

@@ -1,0 +1,21 @@
+// What every page has; charts and terminals are loaded where there are some.
+import { fresh, leave, ready } from "./dom.js";
+import "./theme.js";
+import "./when.js";
+import "./copy.js";
+import "./confirm.js";
+import "./live.js";
+import "./menus.js";
+import "./cmdk.js";
+import "./table.js";
+
+ready((root) => {
+  const charts = fresh(root, "[data-chart]", "drawn");
+  if (charts.length) import("./chart.js").then(({ draw }) => charts.forEach(draw));
+  const terminals = fresh(root, "[data-terminal]", "opened");
+  if (terminals.length) import("./terminal.js").then(({ open }) => terminals.forEach(open));
+  for (const range of fresh(root, "[data-range]", "ranged")) {
+    range.addEventListener("input", () => (range.parentElement.querySelector("output").value = range.value));
+  }
+  fresh(root, ".toast", "leaving").forEach(leave);
+});

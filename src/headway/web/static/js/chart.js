@@ -1,0 +1,294 @@
+// Charts: lines over steps or time, drawn by uPlot. The server sends at most a thousand points, and more of them when zoomed.
+import { asset, icon, make, memory } from "./dom.js";
+
+const COLOURS = 8;
+const LABEL_SPACE = 92;
+const DASHES = [[], [6, 4], [2, 3], [9, 3, 2, 3]];
+const colours = new Map(); // name of a series -> its number, the same in all charts of the page
+let library = null;
+
+function load() {
+  library ??= new Promise((resolve, reject) => {
+    document.head.append(make("link", { rel: "stylesheet", href: asset("vendor/uplot.min.css") }));
+    const script = make("script", { src: asset("vendor/uplot.min.js") });
+    script.addEventListener("load", () => resolve(window.uPlot));
+    script.addEventListener("error", () => reject(new Error("the chart library did not load")));
+    document.head.append(script);
+  });
+  return library;
+}
+
+/** A token as the colour that it is now, light or dark. */
+function colour(token) {
+  const probe = make("span", { hidden: true });
+  document.body.append(probe);
+  probe.style.color = `var(${token})`;
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+const faded = (value) => `color-mix(in srgb, ${value} 28%, transparent)`;
+
+function numberOf(name) {
+  if (!colours.has(name)) colours.set(name, colours.size);
+  return colours.get(name);
+}
+
+/** Exponential moving average, corrected at its start; missing values stay missing. */
+export function smoothed(values, weight) {
+  if (!weight) return values;
+  let sum = 0;
+  let share = 0;
+  return values.map((value) => {
+    if (value == null) return null;
+    sum = sum * weight + value * (1 - weight);
+    share = share * weight + (1 - weight);
+    return sum / share;
+  });
+}
+
+export function short(value) {
+  if (value == null || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  if (size !== 0 && (size >= 1e6 || size < 1e-3)) return value.toExponential(2).replace("e+", "e");
+  return Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+}
+
+class Chart {
+  constructor(figure, uPlot) {
+    this.figure = figure;
+    this.uPlot = uPlot;
+    this.box = figure.querySelector(".chart-plot");
+    const liked = memory.get("chart", {});
+    this.smooth = Number(figure.dataset.smooth) || liked.smooth || 0;
+    this.log = "log" in figure.dataset;
+    this.x = figure.dataset.x;
+    this.range = null;
+    if ("tools" in figure.dataset) this.tools();
+    new ResizeObserver(() => this.resize()).observe(this.box);
+    document.addEventListener("headway:theme", () => this.data && this.plot());
+    figure.addEventListener("headway:refresh", () => this.fetch());
+    this.fetch();
+  }
+
+  async fetch() {
+    const url = new URL(this.figure.dataset.chart, location.href);
+    url.searchParams.set("x", this.x);
+    if (this.range) {
+      url.searchParams.set("from", this.range[0]);
+      url.searchParams.set("to", this.range[1]);
+    }
+    try {
+      const answer = await fetch(url, { headers: { Accept: "application/json" } });
+      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+      this.data = await answer.json();
+      this.plot();
+      this.later();
+    } catch (error) {
+      if (this.chart) return;
+      const again = make("button", { type: "button", class: "button small" }, "Try again");
+      again.addEventListener("click", () => this.fetch());
+      this.box.replaceChildren(make("p", { class: "chart-wait" }, `The chart could not be loaded: ${error.message}. `, again));
+    }
+  }
+
+  later() {
+    clearTimeout(this.timer);
+    const every = Number(this.figure.dataset.live);
+    if (!every || this.data.done) return;
+    this.timer = setTimeout(() => (document.hidden || this.range ? this.later() : this.fetch()), every);
+  }
+
+  tools() {
+    const bar = make("div", { class: "chart-tools" });
+    const add = (label, sign, act, pressed) => {
+      const button = make("button", { type: "button", class: "icon-button", title: label, "aria-label": label }, sign);
+      if (pressed !== undefined) button.setAttribute("aria-pressed", pressed);
+      button.addEventListener("click", () => act(button));
+      bar.append(button);
+      return button;
+    };
+    this.whole = add("Show all", icon("zoom-out"), () => this.zoom(null));
+    this.whole.hidden = true;
+    add("Smooth", icon("activity"), (button) => {
+      this.smooth = this.smooth === 0 ? 0.6 : this.smooth < 0.9 ? 0.9 : 0;
+      memory.set("chart", { smooth: this.smooth });
+      button.setAttribute("aria-pressed", this.smooth > 0);
+      button.title = this.smooth ? `Smooth: ${this.smooth}` : "Smooth";
+      this.plot();
+    }, this.smooth > 0);
+    add("Logarithmic", "log", (button) => {
+      this.log = !this.log;
+      button.setAttribute("aria-pressed", this.log);
+      this.plot();
+    }, this.log);
+    if (this.x === "step" || this.x === "time") {
+      add("Over time", icon("clock"), (button) => {
+        this.x = this.x === "time" ? "step" : "time";
+        button.setAttribute("aria-pressed", this.x === "time");
+        this.zoom(null);
+      }, this.x === "time");
+    }
+    this.figure.prepend(bar);
+  }
+
+  zoom(range) {
+    this.range = range;
+    if (this.whole) this.whole.hidden = !range;
+    this.fetch();
+  }
+
+  /** uPlot wants one x column: the series are joined on it. */
+  columns() {
+    const tables = this.data.series.map((one) => [this.isTime ? one.x.map((ms) => ms / 1000) : one.x, one.y]);
+    if (!tables.length) return null;
+    return tables.length === 1 ? tables[0] : this.uPlot.join(tables, tables.map((table) => table.slice(1).map(() => 1)));
+  }
+
+  plot() {
+    this.isTime = (this.data.x ?? this.x) === "time";
+    const raw = this.columns();
+    if (!raw || !raw[0].length) {
+      this.chart?.destroy();
+      this.chart = null;
+      this.box.replaceChildren(make("p", { class: "chart-wait" }, "Nothing was logged here yet."));
+      return;
+    }
+    const smooth = this.smooth > 0 && raw[0].length > 2;
+    const lines = raw.slice(1);
+    const columns = [raw[0], ...(smooth ? lines : []), ...lines.map((values) => smoothed(values, this.smooth))];
+    this.chart?.destroy();
+    this.box.replaceChildren();
+    this.chart = new this.uPlot(this.options(columns, smooth), columns, this.box);
+    this.label();
+  }
+
+  options(columns, smooth) {
+    const positive = columns.slice(1).every((values) => values.every((value) => value == null || value > 0));
+    const grid = { stroke: colour("--line"), width: 1 };
+    const ink = colour("--text-3");
+    const font = `11px ${getComputedStyle(document.body).fontFamily}`;
+    const axis = { stroke: ink, font, grid, ticks: { show: false }, gap: 6 };
+    this.strokes = this.data.series.map((one) => colour(`--c${(numberOf(one.key ?? one.name) % COLOURS) + 1}`));
+    const few = columns[0].length < 2;
+    const line = (one, at) => ({
+      label: one.name,
+      stroke: this.strokes[at],
+      width: 1.75,
+      dash: DASHES[Math.floor(numberOf(one.key ?? one.name) / COLOURS) % DASHES.length],
+      spanGaps: true,
+      points: { show: few, size: 7, fill: this.strokes[at] },
+    });
+    const ghosts = smooth ? this.data.series.map((one, at) => ({ ...line(one, at), stroke: faded(this.strokes[at]), width: 1 })) : [];
+    this.offset = ghosts.length;
+    return {
+      width: this.box.clientWidth,
+      height: Number(this.figure.dataset.height),
+      padding: [8, this.room(), 0, 0],
+      legend: { show: false },
+      scales: { x: { time: this.isTime }, y: { distr: this.log && positive ? 3 : 1 } },
+      axes: [
+        { ...axis, space: 56, size: 26, grid: { show: false }, values: this.isTime ? undefined : (_, ticks) => ticks.map(short) },
+        { ...axis, space: 34, size: 48, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
+      ],
+      cursor: { sync: { key: this.figure.dataset.group }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, y: false },
+      series: [{}, ...ghosts, ...this.data.series.map(line)],
+      hooks: { setCursor: [() => this.tip()], setSelect: [(chart) => this.selected(chart)] },
+    };
+  }
+
+  room() {
+    return this.box.clientWidth > 420 && this.data.series.length > 1 ? LABEL_SPACE : 12;
+  }
+
+  selected(chart) {
+    if (chart.select.width < 6) return;
+    const scale = this.isTime ? 1000 : 1;
+    const [from, to] = [0, chart.select.width].map((shift) => chart.posToVal(chart.select.left + shift, "x") * scale);
+    chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
+    this.zoom([Math.floor(from), Math.ceil(to)]);
+  }
+
+  /** Names at the ends of their lines, kept apart; under the chart where there is no room beside it. */
+  label() {
+    const series = this.data.series;
+    if (series.length < 2) return;
+    const below = this.room() !== LABEL_SPACE || series.length > 10;
+    const box = make("div", { class: below ? "chart-legend" : "chart-labels", "aria-hidden": "true" });
+    const ratio = devicePixelRatio;
+    const bottom = (this.chart.bbox.top + this.chart.bbox.height) / ratio;
+    const ends = series.map((one, at) => {
+      const values = this.chart.data[1 + this.offset + at];
+      const last = values.findLastIndex((value) => value != null);
+      return { one, at, y: last < 0 ? bottom : this.chart.valToPos(values[last], "y") + this.chart.bbox.top / ratio };
+    });
+    if (!below) ends.sort((a, b) => a.y - b.y);
+    let floor = -Infinity;
+    for (const end of ends) {
+      floor = end.y = Math.max(end.y, floor + 13);
+    }
+    let ceiling = bottom + 6;
+    for (const end of ends.toReversed()) {
+      ceiling = end.y = Math.min(end.y, ceiling);
+      ceiling -= 13;
+    }
+    for (const { one, at, y } of ends) {
+      const name = make("span", { title: one.name }, one.name);
+      name.style.color = this.strokes[at];
+      if (!below) {
+        name.style.top = `${y}px`;
+        name.style.left = `${(this.chart.bbox.left + this.chart.bbox.width) / ratio + 4}px`;
+      }
+      box.append(name);
+    }
+    this.box.append(box);
+  }
+
+  tip() {
+    const { left, idx } = this.chart.cursor;
+    this.hint?.remove();
+    this.hint = null;
+    // the other charts of the group show their cursor only
+    if (idx == null || left < 0 || !this.box.matches(":hover")) return;
+    const rows = this.data.series
+      .map((one, at) => ({ one, at, value: this.near(this.chart.data[1 + this.offset + at], idx) }))
+      .filter(({ value }) => value != null)
+      .sort((a, b) => b.value - a.value)
+      .slice(0, 14);
+    if (!rows.length) return;
+    const body = make("tbody");
+    for (const { one, at, value } of rows) {
+      const swatch = make("span", { class: "swatch" });
+      swatch.style.background = this.strokes[at];
+      body.append(make("tr", {}, make("td", { class: "truncate" }, swatch, one.name), make("td", { class: "num" }, short(value))));
+    }
+    const at = this.chart.data[0][idx];
+    const where = this.isTime ? new Date(at * 1000).toLocaleString() : `step ${at.toLocaleString("en")}`;
+    this.hint = make("div", { class: "chart-tip" }, make("div", { class: "at" }, where), make("table", {}, body));
+    this.box.append(this.hint);
+    const over = this.chart.over.offsetLeft + left;
+    const flip = over + 16 + this.hint.offsetWidth > this.box.clientWidth;
+    this.hint.style.left = `${Math.max(0, flip ? over - this.hint.offsetWidth - 12 : over + 12)}px`;
+    this.hint.style.top = "4px";
+  }
+
+  /** The value at a row, or of the last point before it where this series has none just there. */
+  near(values, at) {
+    for (let i = at; i >= Math.max(0, at - 20); i -= 1) if (values[i] != null) return values[i];
+    return null;
+  }
+
+  resize() {
+    if (!this.chart || this.chart.width === this.box.clientWidth) return;
+    this.plot();
+  }
+}
+
+export async function draw(figure) {
+  try {
+    new Chart(figure, await load());
+  } catch (error) {
+    figure.querySelector(".chart-wait").textContent = error.message;
+  }
+}
