@@ -23,9 +23,11 @@ FILES = {
     "htmx-ext-sse/dist/sse.min.js": "sse.min.js",
     "uplot/dist/uPlot.iife.min.js": "uplot.min.js",
     "uplot/dist/uPlot.min.css": "uplot.min.css",
+    "swagger-ui-dist/swagger-ui-bundle.js": "swagger-ui.js",
+    "swagger-ui-dist/swagger-ui.css": "swagger-ui.css",
 }
 FONTS = ("@fontsource-variable/inter", "@fontsource-variable/geist-mono")
-PACKAGES = (*FONTS, "htmx.org", "htmx-ext-sse", "lucide-static", "uplot")
+PACKAGES = (*FONTS, "htmx.org", "htmx-ext-sse", "lucide-static", "swagger-ui-dist", "uplot")
 
 
 class AssetsHook(BuildHookInterface):  # type: ignore[type-arg]
