@@ -51,7 +51,13 @@ class Minute:
 
     def row(self) -> list[Any]:
         """[minute, requests, 4xx, 5xx, p50 ms, p99 ms]."""
-        return [self.start, self.requests, self.refused, self.errors, *(_ms(self.latency.quantile(q)) for q in (0.5, 0.99))]
+        return [
+            self.start,
+            self.requests,
+            self.refused,
+            self.errors,
+            *(_ms(self.latency.quantile(q)) for q in (0.5, 0.99)),
+        ]
 
 
 @dataclass
@@ -60,8 +66,7 @@ class Counter:
 
     statuses: dict[int, int] = field(default_factory=dict)
     latency: Histogram = field(default_factory=Histogram)
-    minutes: deque[Minute] = field(default_factory=lambda: deque(maxlen=MINUTES))
-    past: list[list[Any]] = field(default_factory=list)  # rows of an earlier gateway process
+    past: deque[list[Any]] = field(default_factory=lambda: deque(maxlen=MINUTES))  # rows of minutes that are over
     _now: Minute | None = None
 
     def add(self, status: int, seconds: float, minute: int) -> None:
@@ -69,8 +74,9 @@ class Counter:
         self.statuses[status] = self.statuses.get(status, 0) + 1
         current = self._now
         if current is None or current.start != minute:
+            if current is not None:
+                self.past.append(current.row())
             current = self._now = Minute(minute)
-            self.minutes.append(current)
         current.requests += 1
         if status >= 500:
             current.errors += 1
@@ -80,7 +86,7 @@ class Counter:
         current.latency.add(seconds)
 
     def to_json(self) -> dict[str, Any]:
-        rows = (self.past + [m.row() for m in self.minutes])[-MINUTES:]
+        rows = [*self.past] if self._now is None else [*self.past, self._now.row()]
         return {
             "statuses": {str(k): v for k, v in sorted(self.statuses.items())},
             "total_s": round(self.latency.total_s, 6),
@@ -97,7 +103,9 @@ class Counter:
         if len(counts) != len(BOUNDS_S) + 1:
             raise ValueError("other buckets")
         histogram = Histogram(counts, float(value["total_s"]))
-        return Counter({int(k): int(v) for k, v in value["statuses"].items()}, histogram, past=list(value["minutes"]))
+        return Counter(
+            {int(k): int(v) for k, v in value["statuses"].items()}, histogram, deque(value["minutes"], MINUTES)
+        )
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -122,5 +130,7 @@ def prometheus(counters: Iterable[tuple[str, str, int, Counter]], in_flight: dic
         lines.append(f"headway_request_seconds_sum{{{labels}}} {counter.latency.total_s:.6f}")
         lines.append(f"headway_request_seconds_count{{{labels}}} {total}")
     lines.append("# TYPE headway_in_flight gauge")
-    lines += [f'headway_in_flight{{project="{p}",endpoint="{n}"}} {count}' for (p, n), count in sorted(in_flight.items())]
+    lines += [
+        f'headway_in_flight{{project="{p}",endpoint="{n}"}} {count}' for (p, n), count in sorted(in_flight.items())
+    ]
     return "\n".join(lines) + "\n"

@@ -108,18 +108,35 @@ def _endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
         "body_bytes": endpoint.body_bytes,
         "log": endpoint.log,
         "revisions": [
-            {"number": r.number, "weight": r.weight, "pure": r.pure, "replicas": [{"id": p.id, "socket": p.socket} for p in r.replicas]}
+            {
+                "number": r.number,
+                "weight": r.weight,
+                "pure": r.pure,
+                "replicas": [{"id": p.id, "socket": p.socket} for p in r.replicas],
+            }
             for r in endpoint.revisions
         ],
-    }  # fmt: skip
+    }
 
 
 def _endpoint(value: Mapping[str, Any]) -> Endpoint:
     revisions = tuple(
-        Revision(int(r["number"]), int(r["weight"]), tuple(Replica(str(p["id"]), str(p["socket"])) for p in r["replicas"]), bool(r["pure"]))
+        Revision(
+            int(r["number"]),
+            int(r["weight"]),
+            tuple(Replica(str(p["id"]), str(p["socket"])) for p in r["replicas"]),
+            bool(r["pure"]),
+        )
         for r in value["revisions"]
-    )  # fmt: skip
+    )
     return Endpoint(
-        str(value["id"]), str(value["project"]), str(value["name"]), revisions, bool(value["public"]), int(value["in_flight"]),
-        float(value["timeout_s"]), int(value["body_bytes"]), bool(value["log"]),
-    )  # fmt: skip
+        str(value["id"]),
+        str(value["project"]),
+        str(value["name"]),
+        revisions,
+        bool(value["public"]),
+        int(value["in_flight"]),
+        float(value["timeout_s"]),
+        int(value["body_bytes"]),
+        bool(value["log"]),
+    )

@@ -76,7 +76,7 @@ def _prove(folder: Path) -> int:
         if not close(expected, got, TOLERANCE):
             told = f"recorded {_short(expected)}, here {_short(got)}"
             raise Failed("examples", f"Example {row} is answered otherwise than when it was trained: {told}.",
-                         "Its environment differs from the training's: check the versions in its lock, log it again.")  # fmt: skip
+                         "Its environment is not the training's: check the versions in its lock, log it again.")  # fmt: skip
     return len(examples.predictions)
 
 
