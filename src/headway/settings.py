@@ -50,6 +50,7 @@ class Settings:
     body_mb: int = _setting(8, "Largest body of a JSON request, in MiB. Artifacts and files have their own limit.")
     request_mb: int = _setting(32, "Largest body of a prediction request, in MiB.")
     in_flight: int = _setting(512, "Requests an endpoint may have in flight before it answers 503.")
+    default_requirements: str = _setting("", "Packages of a new project's environment, by comma. Empty: the usual data science set.")
     session_days: int = _setting(30, "Days after which a browser must sign in again.")
     sample: bool = _setting(True, "Make the sample project at the first start.")
     open_browser: bool = _setting(False, "Open the sign-in link in a browser at the start.")
@@ -98,7 +99,7 @@ class Settings:
 
     @property
     def _shown_host(self) -> str:
-        return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
+        return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
 
     @property
     def database(self) -> str:
