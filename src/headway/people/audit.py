@@ -61,6 +61,13 @@ def page(
     return list(db.scalars(query))
 
 
+def as_dict(line: AuditLine) -> dict[str, Any]:
+    """A line as JSON."""
+    return {"seq": line.seq, "at": line.at, "who": line.user_name, "user_id": line.user_id, "kind": line.kind,
+            "verb": line.verb, "subject": line.subject, "project_id": line.project_id, "details": json.loads(line.details),
+            "hash": line.hash}  # fmt: skip
+
+
 def verify(db: Session) -> int | None:
     """None if the whole chain holds, else the number of the first line that does not."""
     previous, seq = _START, 0

@@ -26,7 +26,7 @@ from headway.engines.host import Host
 from headway.errors import Forbidden, NotFound, Unauthenticated
 from headway.people import cache, rules, sessions, tokens
 from headway.people.credentials import csrf_for, digest, same
-from headway.people.rules import Who
+from headway.people.rules import OWN, Who
 from headway.people.tables import Member
 
 log = logging.getLogger("headway.people")
@@ -61,6 +61,14 @@ def check_any(db: Session, who: Who, verbs: Iterable[str], project_id: str) -> N
     wanted = list(verbs)
     if not any(may(db, who, verb, project_id) for verb in wanted):
         check(db, who, wanted[0], project_id)
+
+
+def owned(db: Session, who: Who) -> list[str] | None:
+    """The projects that `who` owns, e.g. to read their audit log; None for all, as administrators do."""
+    if may(db, who, OWN, None):
+        return None
+    mine = db.scalars(select(Member.project_id).where(Member.user_id == who.user_id))
+    return [project_id for project_id in mine if may(db, who, OWN, project_id)]
 
 
 def _why(who: Who, verb: str, project_id: str | None, known: str | None) -> str:

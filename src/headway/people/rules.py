@@ -51,7 +51,9 @@ _SERVER_VERBS = frozenset({VIEW, EDIT, APP})
 
 @dataclass(frozen=True)
 class Who:
-    """The one who asks. `project_id` is set for a token that reaches one project only; `scopes` are the verbs it holds."""
+    """The one who asks. `project_id` is set for a token that reaches one project only; `scopes` are the verbs it holds, and
+    `until` is when it ends (milliseconds; None: never).
+    """
 
     user_id: str
     name: str
@@ -59,7 +61,7 @@ class Who:
     kind: Literal["user", "run", "token"] = "user"
     project_id: str | None = None
     scopes: frozenset[str] = frozenset(VERBS)
-    theme: str = "auto"
+    until: int | None = None
 
 
 def reaches(who: Who, project_id: str | None) -> bool:

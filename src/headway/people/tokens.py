@@ -31,7 +31,7 @@ def create(
 ) -> tuple[Token, str]:
     """A new token of `who` and its secret, which nobody can read again. Times in milliseconds.
 
-    A token never holds more than its maker: neither another project nor a verb that `who` lacks.
+    A token never holds more than its maker: no other project, no verb that `who` lacks, no later end.
     """
     name = " ".join(name.split())[:120]
     if not name:
@@ -42,6 +42,8 @@ def create(
         raise Forbidden(
             "A token can't make one that may do more than itself.", hint="Sign in, or ask for a narrower scope."
         )
+    if who.until is not None:
+        expires_at = min(expires_at or who.until, who.until)
     if expires_at is not None and expires_at <= now_ms():
         raise Unprocessable("The token would have expired already.", field="expires_at")
     secret = new_secret(TOKEN_PREFIX)
@@ -115,7 +117,7 @@ def holder(db: Session, secret: str) -> tuple[Who, Token] | None:
         return None
     scopes = rules.SCOPES.get(row.scope, frozenset())
     kind: Literal["run", "token"] = "run" if row.kind == "run" else "token"
-    return Who(user.id, user.name, user.admin, kind, row.project_id, scopes), row
+    return Who(user.id, user.name, user.admin, kind, row.project_id, scopes, row.expires_at), row
 
 
 def stale(row: Token) -> bool:
