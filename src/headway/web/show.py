@@ -159,7 +159,8 @@ def number(x: Any, digits: int = 4) -> tuple[str, str]:
         return f"{int(x):,}".replace("-", "−"), ""
     if abs(x) >= 1e9 or abs(x) < 10.0**-digits:
         mantissa, _, exponent = f"{x:.2e}".partition("e")
-        return f"{mantissa}e{int(exponent)}".replace("-", "−"), ""
+        whole, _, fraction = f"{mantissa}e{int(exponent)}".replace("-", "−").partition(".")
+        return whole, f".{fraction}"
     whole, _, fraction = f"{x:,.{digits}f}".partition(".")
     return whole.replace("-", "−"), f".{fraction}" if fraction else ""
 

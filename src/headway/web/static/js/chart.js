@@ -2,14 +2,13 @@
 import { asset, icon, make, memory } from "./dom.js";
 
 const COLOURS = 8;
-const LABEL_SPACE = 92;
+const LABEL_SPACE = 116;
 const DASHES = [[], [6, 4], [2, 3], [9, 3, 2, 3]];
 const colours = new Map(); // name of a series -> its number, the same in all charts of the page
 let library = null;
 
 function load() {
   library ??= new Promise((resolve, reject) => {
-    document.head.append(make("link", { rel: "stylesheet", href: asset("vendor/uplot.min.css") }));
     const script = make("script", { src: asset("vendor/uplot.min.js") });
     script.addEventListener("load", () => resolve(window.uPlot));
     script.addEventListener("error", () => reject(new Error("the chart library did not load")));
@@ -161,7 +160,6 @@ class Chart {
     this.chart?.destroy();
     this.box.replaceChildren();
     this.chart = new this.uPlot(this.options(columns, smooth), columns, this.box);
-    this.label();
   }
 
   options(columns, smooth) {
@@ -190,16 +188,16 @@ class Chart {
       scales: { x: { time: this.isTime }, y: { distr: this.log && positive ? 3 : 1 } },
       axes: [
         { ...axis, space: 56, size: 26, grid: { show: false }, values: this.isTime ? undefined : (_, ticks) => ticks.map(short) },
-        { ...axis, space: 34, size: 48, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
+        { ...axis, space: 34, size: 44, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
       ],
       cursor: { sync: { key: this.figure.dataset.group }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, y: false },
       series: [{}, ...ghosts, ...this.data.series.map(line)],
-      hooks: { setCursor: [() => this.tip()], setSelect: [(chart) => this.selected(chart)] },
+      hooks: { ready: [(chart) => this.label(chart)], setCursor: [() => this.tip()], setSelect: [(chart) => this.selected(chart)] },
     };
   }
 
   room() {
-    return this.box.clientWidth > 420 && this.data.series.length > 1 ? LABEL_SPACE : 12;
+    return this.box.clientWidth > 440 && this.data.series.length > 1 ? LABEL_SPACE : 12;
   }
 
   selected(chart) {
@@ -211,17 +209,17 @@ class Chart {
   }
 
   /** Names at the ends of their lines, kept apart; under the chart where there is no room beside it. */
-  label() {
+  label(chart) {
     const series = this.data.series;
     if (series.length < 2) return;
     const below = this.room() !== LABEL_SPACE || series.length > 10;
     const box = make("div", { class: below ? "chart-legend" : "chart-labels", "aria-hidden": "true" });
     const ratio = devicePixelRatio;
-    const bottom = (this.chart.bbox.top + this.chart.bbox.height) / ratio;
+    const bottom = (chart.bbox.top + chart.bbox.height) / ratio;
     const ends = series.map((one, at) => {
-      const values = this.chart.data[1 + this.offset + at];
+      const values = chart.data[1 + this.offset + at];
       const last = values.findLastIndex((value) => value != null);
-      return { one, at, y: last < 0 ? bottom : this.chart.valToPos(values[last], "y") + this.chart.bbox.top / ratio };
+      return { one, at, y: last < 0 ? bottom : chart.valToPos(values[last], "y") + chart.bbox.top / ratio };
     });
     if (!below) ends.sort((a, b) => a.y - b.y);
     let floor = -Infinity;
@@ -238,7 +236,7 @@ class Chart {
       name.style.color = this.strokes[at];
       if (!below) {
         name.style.top = `${y}px`;
-        name.style.left = `${(this.chart.bbox.left + this.chart.bbox.width) / ratio + 4}px`;
+        name.style.left = `${(chart.bbox.left + chart.bbox.width) / ratio + 4}px`;
       }
       box.append(name);
     }
