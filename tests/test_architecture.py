@@ -16,14 +16,14 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "versions" not in path.par
 # Left may import right, never back.
 CHAIN = [
     "up", "server", "home", "deployments", "models", "workspaces", "runs", "tracking", "environments", "projects", "people",
-    "web", "engines", "storage", "events", "settings", "clock", "bundle", "signature", "errors",
+    "web", "engines", "storage", "events", "settings", "clock", "bundle", "signature", "frames", "errors",
 ]  # fmt: skip
 # Other processes: what each may import of ours.
 OUTSIDE = {
     "cli": {"sdk", "errors", "bundle", "signature", "up", "settings"},
     "runner": {"sdk", "bundle", "signature", "errors"},
     "capture": {"sdk", "bundle", "signature", "errors"},
-    "modelserver": {"bundle", "signature", "errors"},
+    "modelserver": {"bundle", "signature", "frames", "errors"},
     "sdk": {"bundle", "signature", "errors"},
     "boot": {"capture", "runner"},
     "__init__": {"sdk", "errors"},
@@ -101,7 +101,7 @@ def test_other_processes_import_no_server_library(path: Path) -> None:
 STDLIB_ONLY = [
     path
     for path in FILES
-    if unit(path) in ("capture", "sdk", "bundle", "signature", "errors", "boot")
+    if unit(path) in ("capture", "sdk", "bundle", "signature", "frames", "errors", "boot", "modelserver")
     or path.relative_to(ROOT) in (Path("runner/kernelside.py"), Path("engines/shim.py"))
 ]
 

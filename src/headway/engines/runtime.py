@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headway.settings import Settings
 
-PARTS = ("boot.py", "bundle.py", "clock.py", "errors.py", "signature.py", "__init__.py", "py.typed", "capture", "runner",
+PARTS = ("boot.py", "bundle.py", "clock.py", "errors.py", "frames.py", "signature.py", "__init__.py", "py.typed", "capture", "runner",
          "modelserver", "sdk")  # fmt: skip
 
 
