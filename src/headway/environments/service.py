@@ -124,7 +124,7 @@ def ask_lock(db: Session, project_id: str, requirements: list[str], python: str 
     if (twin := _under_way(db, project_id, asked, from_source=False)) is not None:
         return twin
     pinned = lock.exact(asked.requirements)
-    built = _built(db, pinned, minor) if pinned else None
+    built = _built(db, project_id, pinned, minor) if pinned else None
     if built is not None and built.project_id == project_id:
         return built
     text = "\n".join(asked.requirements) + "\n"
@@ -240,10 +240,10 @@ def _under_way(db: Session, project_id: str, asked: Asked, *, from_source: bool)
     return None
 
 
-def _built(db: Session, pinned: list[str], minor: str) -> Environment | None:
-    """A ready environment of precisely these packages on this Python."""
+def _built(db: Session, project_id: str, pinned: list[str], minor: str) -> Environment | None:
+    """A ready environment of precisely these packages on this Python, the project's own first."""
     query = select(Environment).where(Environment.state == READY, Environment.lock == "\n".join(pinned) + "\n")
-    rows = db.scalars(query.order_by(Environment.created_at.desc()))
+    rows = sorted(db.scalars(query.order_by(Environment.created_at)), key=lambda row: row.project_id != project_id)
     return next((row for row in rows if not minor or row.python_version.startswith(minor + ".")), None)
 
 
