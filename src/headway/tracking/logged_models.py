@@ -1,0 +1,308 @@
+"""Logged models: what runs leave, before anybody registers it. Made, filled, finalised, searched, deleted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import case, delete, literal, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from headway.clock import new_id, now_ms
+from headway.errors import BadInput, NotFound
+from headway.people import guard
+from headway.people.rules import Who
+from headway.tracking import experiments, limits
+from headway.tracking.conditions import compare
+from headway.tracking.record import Metric, Touched
+from headway.tracking.search import LOGGED_MODELS, Clause, parse_filter
+from headway.tracking.tables import Experiment, LoggedModel, LoggedModelMetric, LoggedModelParam, LoggedModelTag, Run
+from headway.web.paging import cursor, uncursor
+
+STATUSES = ("UNSPECIFIED", "PENDING", "READY", "UPLOAD_FAILED")
+_HAS: Any = literal(0)  # the rank of a sort key that is never missing
+_ATTRIBUTES = {
+    "name": LoggedModel.name,
+    "model_id": LoggedModel.uuid,
+    "model_type": LoggedModel.model_type,
+    "status": LoggedModel.status,
+    "source_run_id": LoggedModel.source_run,
+    "creation_timestamp": LoggedModel.created_at,
+    "last_updated_timestamp": LoggedModel.updated_at,
+}
+
+
+@dataclass
+class ModelFacts:
+    """A logged model with what was recorded about it."""
+
+    row: LoggedModel
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: list[LoggedModelMetric] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Sort:
+    """One key of an order; a metric may be asked as measured on one dataset."""
+
+    field: str
+    ascending: bool = True
+    dataset: str = ""
+    digest: str = ""
+
+
+def no_model(uuid: object) -> NotFound:
+    """The answer for a model that isn't there, or isn't yours to see."""
+    return NotFound(f"Logged model with ID '{str(uuid)[:80]}' not found.")
+
+
+def create(
+    db: Session, who: Who, experiment_id: Any, *, name: str = "", model_type: str = "", source_run: str = "",
+    params: Mapping[str, str] | None = None, tags: Mapping[str, str] | None = None,
+) -> LoggedModel:  # fmt: skip
+    """A new model, still without files, status PENDING."""
+    experiment = experiments.get(db, who, experiment_id, "run")
+    if experiment.lifecycle != "active":
+        raise BadInput(f"The experiment {experiment.id} must be in the 'active' state.")
+    name = _check_name(name) if name else "model"
+    moment, uuid = now_ms(), f"m-{new_id()}"
+    location = experiment.artifact_location or f"mlflow-artifacts:/{experiment.id}"
+    row = LoggedModel(
+        uuid=uuid, experiment_id=experiment.id, project_id=experiment.project_id, name=name, model_type=model_type,
+        status="PENDING", source_run=source_run, artifact_uri=f"{location}/models/{uuid}/artifacts", lifecycle="active",
+        created_at=moment, updated_at=moment,
+    )  # fmt: skip
+    db.add(row)
+    db.flush()
+    _set(db, LoggedModelParam, row.id, params or {})
+    _set(db, LoggedModelTag, row.id, tags or {})
+    return row
+
+
+def _check_name(name: str) -> str:
+    limits.text(name, "name", limits.RUN_NAME)
+    if not name or any(char in name for char in "/:.%\"'"):
+        raise BadInput(
+            f"Invalid model name ({name[:80]!r}) provided. Model name must be a non-empty string and cannot contain the"
+            " following characters: ['/', ':', '.', '%', '\"', \"'\"]",
+            field="name",
+        )
+    return name
+
+
+def _set(db: Session, table: Any, model_id: int, pairs: Mapping[str, str]) -> None:
+    for key, value in pairs.items():
+        limits.key(key)
+        longest = limits.PARAM_VALUE if table is LoggedModelParam else limits.TAG_VALUE
+        db.merge(table(model_id=model_id, key=key, value=limits.text(value, "value", longest)))
+    db.flush()
+
+
+def get(db: Session, who: Who, uuid: Any, verb: str = "view", *, deleted_too: bool = False) -> LoggedModel:
+    """A model by its id. Raises `NotFound` unless `who` may see it."""
+    row = db.scalar(select(LoggedModel).where(LoggedModel.uuid == str(uuid)))
+    if row is None or (row.lifecycle != "active" and not deleted_too):
+        raise no_model(uuid)
+    try:
+        guard.check(db, who, verb, row.project_id)
+    except NotFound:
+        raise no_model(uuid) from None
+    return row
+
+
+def finalize(db: Session, who: Who, uuid: Any, status: str) -> LoggedModel:
+    """Say how the upload ended: READY or UPLOAD_FAILED."""
+    if status not in STATUSES:
+        raise limits.invalid("status", status)
+    row = get(db, who, uuid, "run")
+    row.status, row.updated_at = status, now_ms()
+    db.flush()
+    return row
+
+
+def remove(db: Session, who: Who, uuid: Any) -> None:
+    """Delete a model; its files go when its run is purged."""
+    row = get(db, who, uuid, "run")
+    row.lifecycle, row.updated_at = "deleted", now_ms()
+    db.flush()
+
+
+def set_tags(db: Session, who: Who, uuid: Any, tags: Mapping[str, str]) -> LoggedModel:
+    """Set tags of a model."""
+    row = get(db, who, uuid, "run")
+    _set(db, LoggedModelTag, row.id, tags)
+    row.updated_at = now_ms()
+    db.flush()
+    return row
+
+
+def delete_tag(db: Session, who: Who, uuid: Any, key: str) -> None:
+    """Remove a tag; `NotFound` if the model lacks it."""
+    row = get(db, who, uuid, "run")
+    found = db.execute(delete(LoggedModelTag).where(LoggedModelTag.model_id == row.id, LoggedModelTag.key == key))
+    if not found.rowcount:  # type: ignore[attr-defined]
+        raise NotFound(f"No tag with key {key[:80]!r} found for model with ID {row.uuid!r}.")
+
+
+def set_params(db: Session, who: Who, uuid: Any, params: Mapping[str, str]) -> None:
+    """Add parameters to a model."""
+    row = get(db, who, uuid, "run")
+    _set(db, LoggedModelParam, row.id, params)
+
+
+def log_metrics(db: Session, run: Touched, metrics: Sequence[Metric]) -> None:
+    """Keep those metrics that were logged for a model. Raises `NotFound` for a model of another project."""
+    wanted = {m.model for m in metrics if m.model}
+    if not wanted:
+        return
+    rows = db.execute(
+        select(LoggedModel.uuid, LoggedModel.id).where(
+            LoggedModel.uuid.in_(wanted), LoggedModel.project_id == run.project_id
+        )
+    )
+    ids: dict[str, int] = dict(rows.tuples())
+    for m in metrics:
+        if not m.model:
+            continue
+        if m.model not in ids:
+            raise no_model(m.model)
+        nan = m.value != m.value
+        db.add(
+            LoggedModelMetric(
+                model_id=ids[m.model], run_uuid=run.uuid, key=m.key, value=0.0 if nan else m.value, is_nan=nan,
+                time=m.time, step=m.step, dataset_name=m.dataset, dataset_digest=m.digest,
+            )
+        )  # fmt: skip
+    db.flush()
+
+
+def facts(db: Session, rows: Sequence[LoggedModel]) -> list[ModelFacts]:
+    """Models with their parameters, tags and latest metrics (one for each key and dataset), in the order of `rows`."""
+    found = {row.id: ModelFacts(row) for row in rows}
+    ids = list(found)
+    for param in db.scalars(select(LoggedModelParam).where(LoggedModelParam.model_id.in_(ids))):
+        found[param.model_id].params[param.key] = param.value
+    for tag in db.scalars(select(LoggedModelTag).where(LoggedModelTag.model_id.in_(ids))):
+        found[tag.model_id].tags[tag.key] = tag.value
+    latest: dict[tuple[int, str, str, str], LoggedModelMetric] = {}
+    order = (LoggedModelMetric.step, LoggedModelMetric.time, LoggedModelMetric.id)
+    for metric in db.scalars(select(LoggedModelMetric).where(LoggedModelMetric.model_id.in_(ids)).order_by(*order)):
+        latest[metric.model_id, metric.key, metric.dataset_name, metric.dataset_digest] = metric
+    for (model_id, *_), metric in sorted(latest.items(), key=lambda item: item[0]):
+        found[model_id].metrics.append(metric)
+    return list(found.values())
+
+
+def of_run(db: Session, run_id: str) -> list[LoggedModel]:
+    """The models a run made, newest first. The caller has checked the run."""
+    query = select(LoggedModel).where(LoggedModel.source_run == run_id, LoggedModel.lifecycle == "active")
+    return list(db.scalars(query.order_by(LoggedModel.created_at.desc(), LoggedModel.id.desc()).limit(200)))
+
+
+def search(
+    db: Session, who: Who, experiment_ids: Sequence[Any], *, filter_: str = "",
+    datasets: Sequence[tuple[str, str]] = (), orders: Sequence[Sort] = (), limit: int = 100, token: str | None = None,
+) -> tuple[list[ModelFacts], str]:  # fmt: skip
+    """Models of experiments that `who` may see; newest first unless ordered otherwise."""
+    if not 0 < limit <= 1000:
+        raise BadInput("max_results must be between 1 and 1000.", field="max_results")
+    numbers = experiments.visible(db, who, experiment_ids)
+    clauses = parse_filter(filter_, LOGGED_MODELS)
+    where: list[Any] = [LoggedModel.experiment_id.in_(numbers), LoggedModel.lifecycle == "active"]
+    where += [_condition(db, clause, datasets) for clause in clauses]
+    where += [Experiment.id == LoggedModel.experiment_id, Experiment.lifecycle == "active"]
+    if datasets and not any(c.kind == "metric" for c in clauses):
+        where.append(LoggedModel.id.in_(select(LoggedModelMetric.model_id).where(_on(datasets))))
+    terms = [_term(sort) for sort in orders]
+    if not any(sort.field in ("creation_timestamp", "creation_time") for sort in orders):
+        terms.append((_HAS, LoggedModel.created_at, False))
+    mark = hashlib.blake2s(repr((numbers, filter_, list(datasets), list(orders))).encode(), digest_size=6).hexdigest()
+    if token:
+        values = uncursor(token, 2 * len(terms) + 2)
+        if values[0] != mark:
+            raise BadInput("Invalid page token: it is not one of this search.", hint="Start at the first page again.")
+        where.append(_beyond(terms, values[1:]))
+    order = [
+        part
+        for rank, value, up in terms
+        for part in ([rank] if rank is not _HAS else []) + [value if up else value.desc()]
+    ]
+    extra = [rank for rank, _, _ in terms]
+    query = select(LoggedModel, *extra, *(value for _, value, _ in terms)).where(*where)
+    rows = db.execute(query.order_by(*order, LoggedModel.uuid).limit(limit + 1)).all()
+    following = ""
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        n = len(terms)
+        following = cursor([mark, *(v for i in range(n) for v in (last[1 + i], last[1 + n + i])), last[0].uuid])
+    return facts(db, [row[0] for row in rows[:limit]]), following
+
+
+def _term(sort: Sort) -> tuple[Any, Any, bool]:
+    """(rank: 0 with a value, more without; value; ascending) of a sort key."""
+    name = LOGGED_MODELS.synonyms.get(sort.field.strip(), sort.field.strip())
+    if "." not in name:
+        if name not in _ATTRIBUTES:
+            raise BadInput(f"Invalid order by field name: {name}.")
+        return _HAS, _ATTRIBUTES[name], sort.ascending
+    kind, _, key = name.partition(".")
+    if kind != "metrics":
+        raise BadInput(f"Invalid order by field name: {kind}, only `metrics.<name>` is allowed.")
+    table = aliased(LoggedModelMetric)
+    where = [table.model_id == LoggedModel.id, table.key == key.strip('`"')]
+    if sort.dataset:
+        where.append(table.dataset_name == sort.dataset)
+        if sort.digest:
+            where.append(table.dataset_digest == sort.digest)
+    latest = (table.step.desc(), table.time.desc(), table.id.desc())
+    value = select(table.value).where(*where).order_by(*latest).limit(1).scalar_subquery()
+    nan = select(table.is_nan).where(*where).order_by(*latest).limit(1).scalar_subquery()
+    return case((nan.is_(None), 2), (nan, 1), else_=0), value, sort.ascending
+
+
+def _beyond(terms: list[tuple[Any, Any, bool]], after: list[Any]) -> Any:
+    found: Any = LoggedModel.uuid > str(after[-1])
+    for place in range(len(terms) - 1, -1, -1):
+        rank, value, ascending = terms[place]
+        its_rank, its_value = after[2 * place], after[2 * place + 1]
+        if its_rank == 0:
+            further = value > its_value if ascending else value < its_value
+            found = or_(further, (value == its_value) & found)
+        if rank is not _HAS:
+            found = or_(rank > its_rank, (rank == its_rank) & found)
+    return found
+
+
+def _on(datasets: Sequence[tuple[str, str]]) -> Any:
+    parts = [
+        (LoggedModelMetric.dataset_name == name) & ((LoggedModelMetric.dataset_digest == digest) if digest else True)
+        for name, digest in datasets
+    ]
+    return or_(*parts)
+
+
+def _condition(db: Session, clause: Clause, datasets: Sequence[tuple[str, str]]) -> Any:
+    if clause.kind == "attribute":
+        value: Any = clause.value
+        if clause.key == "status":
+            value = tuple(_status(v) for v in value) if isinstance(value, tuple) else _status(value)
+        return compare(db, _ATTRIBUTES[clause.key], clause.op, value)
+    table: Any = {"param": LoggedModelParam, "tag": LoggedModelTag, "metric": LoggedModelMetric}[clause.kind]
+    where = [table.key == clause.key, compare(db, table.value, clause.op, clause.value)]
+    if clause.kind == "metric":
+        where.append(table.is_nan.is_(False))
+        if datasets:
+            where.append(_on(datasets))
+    return LoggedModel.id.in_(select(table.model_id).where(*where))
+
+
+def _status(word: Any) -> str:
+    return str(word).upper().removeprefix("LOGGED_MODEL_")
+
+
+def source(db: Session, row: LoggedModel) -> Run | None:
+    """The run that made a model."""
+    return db.scalar(select(Run).where(Run.uuid == row.source_run)) if row.source_run else None

@@ -1,0 +1,59 @@
+"""Folding small chunks into full ones: sorted, exact duplicates dropped, sketched for charts.
+
+Every request writes one small chunk for each series it touches. When enough of them lie loose, they are folded, in pieces
+small enough that writers hardly wait: first into one chunk, and full chunks of 4,096 points are not touched again unless
+points come late.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.orm import Session
+
+from headway.tracking import series
+from headway.tracking.series import FULL, Points
+
+LOOSE = 64
+_DUE = text("SELECT run_id, key_id FROM summaries WHERE loose >= 64 LIMIT :limit")
+_PARTS = text(
+    "SELECT id, points, data FROM series_chunks WHERE run_id = :run AND key_id = :key AND sketch IS NULL ORDER BY id LIMIT 256"
+)
+_DROP = text("DELETE FROM series_chunks WHERE id IN :ids").bindparams(bindparam("ids", expanding=True))
+_ADD = text(
+    "INSERT INTO series_chunks (run_id, key_id, points, step_low, step_high, data, sketch)"
+    " VALUES (:run, :key, :points, :low, :high, :data, :sketch)"
+)
+_LEFT = text(
+    "UPDATE summaries SET loose = loose - :done, points = points - :twice WHERE run_id = :run AND key_id = :key"
+)
+
+
+def due(db: Session, limit: int = 100) -> list[tuple[int, int]]:
+    """Series (run's number, key's number) that have many loose chunks."""
+    return [(row[0], row[1]) for row in db.execute(_DUE, {"limit": limit})]
+
+
+def fold(db: Session, run: int, key: int) -> int:
+    """Fold the loose chunks of one series; returns how many there were."""
+    parts = db.execute(_PARTS, {"run": run, "key": key}).all()
+    if len(parts) < 2:
+        # what `loose` promised isn't there (chunks that were folded meanwhile): count again
+        db.execute(_LEFT, {"run": run, "key": key, "done": LOOSE, "twice": 0})
+        return 0
+    points = series.ordered(series.join([series.unpack(row.data) for row in parts]))
+    twice = sum(row.points for row in parts) - len(points)
+    ids = [row.id for row in parts]
+    for at in range(0, len(ids), 500):
+        db.execute(_DROP, {"ids": ids[at : at + 500]})
+    db.execute(_ADD, [_row(run, key, points.take(slice(at, at + FULL))) for at in range(0, len(points), FULL)])
+    rest = 1 if len(points) % FULL else 0
+    db.execute(_LEFT, {"run": run, "key": key, "done": len(parts) - rest, "twice": twice})
+    return len(parts)
+
+
+def _row(run: int, key: int, points: Points) -> dict[str, object]:
+    full = len(points) == FULL  # one that isn't full has no sketch: it is folded again later
+    return {
+        "run": run, "key": key, "points": len(points), "low": int(points.steps.min()), "high": int(points.steps.max()),
+        "data": series.pack(points), "sketch": series.sketch(points) if full else None,
+    }  # fmt: skip

@@ -1,0 +1,50 @@
+"""The routes of MLflow's REST protocol. Every endpoint is in the table of `wire/call.py`; the registry adds its own there."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from headway.tracking.wire import artifacts, call, experiments, logged_models, runs
+
+router = APIRouter()
+ENDPOINTS = (experiments, runs, artifacts, logged_models)  # importing them fills the table
+
+# The release of MLflow whose client this server is tested with; old clients ask for it.
+PROTOCOL_VERSION = "3.17.2"
+
+
+async def server_info(_: Request) -> Response:
+    """What a client must know before it signs in: that workspaces (projects) are on, and no multipart uploads."""
+    return call.respond(
+        {
+            "store_type": "SqlStore",
+            "workspaces_enabled": True,
+            "trace_archival_enabled": False,
+            "multipart_uploads_enabled": False,
+            "multipart_downloads_enabled": False,
+            "features_enabled": {"gateway": False},
+        }
+    )
+
+
+async def version(_: Request) -> Response:
+    """The protocol's version, as plain text."""
+    return Response(PROTOCOL_VERSION, media_type="text/plain")
+
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+router.routes.append(Route("/version", version, methods=["GET"], include_in_schema=False))
+for _prefix in ("/api", "/ajax-api"):
+    router.routes.append(Route(f"{_prefix}/3.0/mlflow/server-info", server_info, methods=["GET"]))
+    for _major in ("2.0", "3.0"):
+        router.routes += [
+            Route(f"{_prefix}/{_major}/mlflow/{{rest:path}}", call.guarded(call.answer), methods=_METHODS),
+            Route(
+                f"{_prefix}/{_major}/mlflow-artifacts/{{rest:path}}",
+                call.guarded(artifacts.answer_files),
+                methods=_METHODS,
+            ),
+        ]

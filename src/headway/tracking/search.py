@@ -1,0 +1,265 @@
+"""The grammar of filters and orders, as MLflow clients write it. Pure: text in, clauses out; SQL is made elsewhere.
+
+    metrics.auc > 0.9 and params.`learning rate` = '0.1' and tags.team ILIKE 'a%' and attributes.run_id IN ('a', 'b')
+
+Conditions are joined by AND. Names with other than letters, digits and `_ . - / : @` go into backticks or double quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from headway.errors import BadInput
+
+Value = str | int | float | tuple[str, ...] | None
+
+NUMERIC_OPS = frozenset({"=", "!=", "<", "<=", ">", ">="})
+TEXT_OPS = frozenset({"=", "!=", "LIKE", "ILIKE"})
+NULL_OPS = frozenset({"IS NULL", "IS NOT NULL"})
+LIST_OPS = frozenset({"IN", "NOT IN"})
+
+_PART = r"""(?:[^\W\d][\w\-/:@]*|[\w\-/:@]+|"[^"]*"|`[^`]*`)"""
+_IDENTIFIER = re.compile(rf"{_PART}(?:\.{_PART})*")
+_OPERATOR = re.compile(
+    r"!=|<>|>=|<=|=|<|>|(?:NOT\s+IN|IS\s+NOT\s+NULL|IS\s+NULL|NOT\s+LIKE|IN|LIKE|ILIKE|RLIKE)\b", re.I
+)
+_STRING = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
+_SPACE = re.compile(r"\s*")
+_AND = re.compile(r"AND\b", re.I)
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One condition. `kind`: attribute, metric, param, tag or dataset. `value` is None for IS NULL and IS NOT NULL."""
+
+    kind: str
+    key: str
+    op: str
+    value: Value
+
+
+@dataclass(frozen=True)
+class Order:
+    """One key to sort by; what lacks it comes last in both directions."""
+
+    kind: str
+    key: str
+    ascending: bool = True
+
+
+_ALIASES = {
+    "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "run": "attribute",
+    "metric": "metric", "metrics": "metric",
+    "param": "param", "params": "param", "parameter": "param", "parameters": "param",
+    "tag": "tag", "tags": "tag", "dataset": "dataset", "datasets": "dataset",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What may be searched: kinds of keys, attributes by type, and which of them may be compared with lists."""
+
+    kinds: frozenset[str]
+    text: frozenset[str]
+    numbers: frozenset[str]
+    ordered: frozenset[str]
+    lists: frozenset[str] = frozenset()
+    synonyms: Mapping[str, str] = field(default_factory=dict)
+    nulls: bool = True
+    text_ops: frozenset[str] = TEXT_OPS
+    number_strings: bool = False
+
+
+RUNS = Grammar(
+    kinds=frozenset({"attribute", "metric", "param", "tag", "dataset"}),
+    text=frozenset({"run_id", "run_name", "status", "user_id", "artifact_uri"}),
+    numbers=frozenset({"start_time", "end_time"}),
+    ordered=frozenset({"run_id", "run_name", "status", "user_id", "artifact_uri", "start_time", "end_time"}),
+    lists=frozenset({"run_id"}),
+    synonyms={"created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name",
+              "Run Name": "run_name"},
+)  # fmt: skip
+EXPERIMENTS = Grammar(
+    kinds=frozenset({"attribute", "tag"}),
+    text=frozenset({"name", "experiment_id"}),
+    numbers=frozenset({"creation_time", "last_update_time"}),
+    ordered=frozenset({"name", "experiment_id", "creation_time", "last_update_time"}),
+    lists=frozenset({"experiment_id"}),
+)
+LOGGED_MODELS = Grammar(
+    kinds=frozenset({"attribute", "metric", "param", "tag"}),
+    text=frozenset({"name", "model_id", "model_type", "status", "source_run_id"}),
+    numbers=frozenset({"creation_timestamp", "last_updated_timestamp"}),
+    ordered=frozenset({"name", "model_id", "model_type", "status", "source_run_id", "creation_timestamp",
+                       "last_updated_timestamp"}),
+    lists=frozenset({"name", "model_id", "model_type", "status", "source_run_id"}),
+    synonyms={"creation_time": "creation_timestamp", "last_updated_time": "last_updated_timestamp"},
+    nulls=False,
+)  # fmt: skip
+
+
+class _Reader:
+    """Walks through a filter, one condition at a time."""
+
+    def __init__(self, text: str, grammar: Grammar) -> None:
+        self.text, self.grammar, self.at = text, grammar, 0
+
+    def skip(self) -> None:
+        found = _SPACE.match(self.text, self.at)
+        self.at = found.end() if found else self.at
+
+    def take(self, pattern: re.Pattern[str]) -> str | None:
+        self.skip()
+        found = pattern.match(self.text, self.at)
+        if found is None:
+            return None
+        self.at = found.end()
+        return found.group()
+
+    def wrong(self, message: str, hint: str = "") -> BadInput:
+        rest = self.text[self.at : self.at + 30]
+        where = f"at character {self.at + 1}: '{rest}'" if rest else "at its end"
+        return BadInput(f"{message}, {where}.", hint=hint or EXAMPLE, position=self.at)
+
+    def clauses(self) -> list[Clause]:
+        found: list[Clause] = []
+        while True:
+            found.append(self.clause())
+            self.skip()
+            if self.at >= len(self.text):
+                return found
+            if self.take(_AND) is None:
+                raise self.wrong("Invalid clause(s) in filter string", "Conditions are joined by AND; there is no OR.")
+
+    def clause(self) -> Clause:
+        raw = self.take(_IDENTIFIER)
+        if raw is None:
+            raise self.wrong("Invalid clause(s) in filter string: expected a key such as metrics.auc")
+        kind, key = identify(raw, self.grammar, self.grammar.text | self.grammar.numbers)
+        start = self.at
+        op = self.take(_OPERATOR)
+        if op is None:
+            raise self.wrong(f"Invalid clause(s) in filter string: expected a comparison after '{raw}'")
+        op = " ".join(op.upper().split()).replace("<>", "!=")
+        allowed = self.operators(kind, key)
+        if op not in allowed:
+            self.at = start
+            raise self.wrong(f"Invalid comparator '{op}' for '{raw}', not one of {', '.join(sorted(allowed))}")
+        return Clause(kind, key, op, None if op in NULL_OPS else self.value(kind, key, op))
+
+    def operators(self, kind: str, key: str) -> frozenset[str]:
+        grammar = self.grammar
+        if kind == "metric" or (kind == "attribute" and key in grammar.numbers):
+            return NUMERIC_OPS
+        if kind in ("param", "tag"):
+            return TEXT_OPS | NULL_OPS if grammar.nulls else TEXT_OPS
+        return grammar.text_ops | LIST_OPS if kind == "dataset" or key in grammar.lists else grammar.text_ops
+
+    def value(self, kind: str, key: str, op: str) -> Value:
+        if op in LIST_OPS:
+            return self.strings()
+        if kind == "metric" or (kind == "attribute" and key in self.grammar.numbers):
+            raw = self.take(_NUMBER)
+            if raw is None and self.grammar.number_strings and (quoted := self.take(_STRING)) is not None:
+                raw = quoted[1:-1].strip()
+            try:
+                number = float(raw or "")
+            except ValueError:
+                raise self.wrong(f"Expected numeric value type for {kind} '{key}'") from None
+            return int(raw) if raw and kind == "attribute" and raw.lstrip("+-").isdigit() else number
+        raw = self.take(_STRING)
+        if raw is None:
+            raise self.wrong(f"Expected a quoted string value for {kind} '{key}' (e.g. 'my-value')")
+        return _unquote(raw)
+
+    def strings(self) -> tuple[str, ...]:
+        if self.take(re.compile(r"\(")) is None:
+            raise self.wrong("Expected a list of quoted strings, such as ('a', 'b')")
+        found: list[str] = []
+        while True:
+            raw = self.take(_STRING)
+            if raw is None:
+                raise self.wrong("While parsing a list in the query, expected string value")
+            found.append(_unquote(raw))
+            if self.take(re.compile(r",")) is None:
+                break
+        if self.take(re.compile(r"\)")) is None:
+            raise self.wrong("Expected ')' at the end of the list")
+        return tuple(found)
+
+
+EXAMPLE = "For example: metrics.accuracy > 0.9 and params.model = 'forest'"
+
+
+def parse_filter(text: str | None, grammar: Grammar = RUNS) -> list[Clause]:
+    """The conditions of a filter, all of which must hold; none for an empty one. Raises `BadInput` that says where."""
+    if not text or not text.strip():
+        return []
+    return _Reader(text.strip(), grammar).clauses()
+
+
+_ORDER = re.compile(rf"\s*({_IDENTIFIER.pattern})(?:\s+(\S+))?\s*")
+
+
+def parse_order(text: str, grammar: Grammar = RUNS) -> Order:
+    """One `key [ASC|DESC]`. Raises `BadInput`."""
+    found = _ORDER.fullmatch(text)
+    if found is None:
+        raise BadInput(f"Invalid order_by clause '{text}'. Could not be parsed.", hint="For example: metrics.auc DESC")
+    raw, direction = found.groups()
+    if direction is not None and direction.lower() not in ("asc", "desc"):
+        raise BadInput(f"Invalid ordering key in order_by clause '{text}'.", hint="End it with ASC or DESC.")
+    kind, key = identify(raw, grammar, grammar.ordered)
+    return Order(kind, key, direction is None or direction.lower() == "asc")
+
+
+def parse_orders(texts: list[str], grammar: Grammar = RUNS) -> list[Order]:
+    """Several orders, the first one first. Raises `BadInput`, also for a key that is there twice."""
+    orders = [parse_order(text, grammar) for text in texts]
+    if len({(o.kind, o.key) for o in orders}) != len(orders):
+        raise BadInput(f"`order_by` contains duplicate fields: {texts}")
+    return orders
+
+
+def identify(raw: str, grammar: Grammar, attributes: frozenset[str]) -> tuple[str, str]:
+    """(kind, key) of an identifier; a bare name is an attribute. Raises `BadInput`."""
+    head, dot, key = (raw, "", "") if raw[:1] in '"`' and "." not in _after_quote(raw) else raw.partition(".")
+    if not dot:
+        kind, key = "attribute", head
+    else:
+        found = _ALIASES.get(_bare(head))
+        if found is None or found not in grammar.kinds:
+            raise BadInput(
+                f"Invalid entity type '{_bare(head)}'. Valid values are {sorted(grammar.kinds)}.", hint=EXAMPLE
+            )
+        kind = found
+    key = _bare(key)
+    if kind == "attribute":
+        key = grammar.synonyms.get(key, key)
+        if key not in attributes:
+            raise BadInput(f"Invalid attribute key '{key}' specified. Valid keys are {sorted(attributes)}.")
+    elif kind == "dataset" and key not in ("name", "digest", "context"):
+        raise BadInput(f"Invalid dataset key '{key}' specified. Valid keys are ['context', 'digest', 'name'].")
+    if not key:
+        raise BadInput(f"'{raw}' lacks a key after the dot.", hint=EXAMPLE)
+    return kind, key
+
+
+def _after_quote(raw: str) -> str:
+    return raw[raw.find(raw[0], 1) + 1 :]
+
+
+def _bare(text: str) -> str:
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"`'" else text
+
+
+def _unquote(raw: str) -> str:
+    return raw[1:-1].replace(raw[0] * 2, raw[0])
+
+
+def quote_key(key: str) -> str:
+    """The key as it is written in a filter: in backticks where it has other characters."""
+    return key if re.fullmatch(r"[\w\-/:@.]+", key) else f"`{key}`"

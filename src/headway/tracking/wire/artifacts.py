@@ -1,0 +1,121 @@
+"""`artifacts/list` and `mlflow-artifacts/artifacts/...`: files go up and down in pieces, never through memory."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+from anyio import to_thread
+from sqlalchemy.orm import Session
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headway.engines.host import Host
+from headway.errors import BadPath, NotFound, NotServed
+from headway.people import guard
+from headway.people.rules import Who
+from headway.storage.blobs import PIECE, Writer
+from headway.tracking import artifacts, download, service
+from headway.tracking.tables import Artifact
+from headway.tracking.wire import shapes, unserved
+from headway.tracking.wire.call import Call, committed, endpoint, respond
+from headway.tracking.wire.runs import run_id
+
+_PLACE = re.compile(r"(?:[^/]+/)*?(?P<owner>[0-9a-f]{32}|[mv]-[0-9a-f]{32})/artifacts(?:/(?P<rest>.+))?")
+
+
+@endpoint("GET", "artifacts/list", mode="read")
+def list_of_run(call: Call, db: Session) -> dict[str, Any]:
+    row = service.get_run(db, call.who, run_id(call))
+    path = artifacts.check_path(call.text("path", required=False).rstrip("/"), empty=True)
+    return {"root_uri": row.artifact_uri} | shapes.filled(files=shapes.files(artifacts.listing(db, row.uuid, path)))
+
+
+async def answer_files(request: Request) -> Response:
+    """A request below `mlflow-artifacts/`."""
+    who = await guard.signed(request)
+    host: Host = request.app.state.host
+    head, _, path = request.path_params["rest"].partition("/")
+    if head != "artifacts":
+        if (name := unserved.name(request.method, head)) is not None:
+            raise NotServed(f"headway does not serve {name}.", hint="Upload and download through the proxy.")
+        raise NotFound(f"There is no endpoint mlflow-artifacts/{head[:80]}.", endpoint=True)
+    method = request.method
+    if method == "PUT":
+        return await _upload(request, host, who, path)
+    if method == "DELETE":
+        owner, rest = place(path)
+        await committed(host, lambda db: artifacts.remove(db, who, owner, rest))
+        return respond({})
+    if path == "":
+        return await to_thread.run_sync(_list, host, who, request.query_params.get("path", ""))
+    file = await to_thread.run_sync(_find, host, who, path)
+    return download.send(request, host, file, attachment=True)
+
+
+def place(path: str) -> tuple[str, str]:
+    """(owner's id, path in it) of a path in the proxy's tree. Raises `BadPath`, and `NotFound` where no owner is named."""
+    artifacts.check_path(path)
+    found = _PLACE.fullmatch(path)
+    if found is None:
+        raise NotFound(f"No artifact at {path[:200]!r}", hint="Artifacts lie below a run or a model.")
+    return found["owner"], found["rest"] or ""
+
+
+def _find(host: Host, who: Who, path: str) -> Artifact:
+    owner, rest = place(path)
+    with host.database.read() as db:
+        artifacts.owner(db, who, owner, "view")
+        if not rest:
+            raise NotFound(f"No artifact at {path[:200]!r}")
+        return artifacts.find(db, owner, rest)
+
+
+def _list(host: Host, who: Who, path: str) -> Response:
+    path = path.strip("/") if path != "/" else ""
+    if not path:
+        return respond({})  # what lies above runs and models is nobody's to list
+    owner, rest = place(path)
+    with host.database.read() as db:
+        artifacts.owner(db, who, owner, "view")
+        found = artifacts.listing(db, owner, rest)
+    return respond(orjson.dumps(shapes.filled(files=shapes.files(found, f"{rest}/" if rest else ""))))
+
+
+async def _upload(request: Request, host: Host, who: Who, path: str) -> Response:
+    owner, rest = place(path)
+    if not rest:
+        raise BadPath(f"Invalid path {path[:200]!r}: it names no file.")
+    await to_thread.run_sync(_check, host, who, owner)
+    blob = await receive(request, host)
+    await committed(host, lambda db: artifacts.keep(db, who, owner, rest, blob))
+    return respond({})
+
+
+def _check(host: Host, who: Who, owner: str) -> None:
+    with host.database.read() as db:
+        artifacts.writable(db, who, owner)
+
+
+async def receive(request: Request, host: Host) -> Any:
+    """The body as a stored blob, written piece by piece. Raises `TooLarge`, `StorageFull`; then nothing is left behind."""
+    writer = await to_thread.run_sync(host.blobs.writer, host.settings.upload_mb << 20)
+    try:
+        pieces, size = [], 0
+        async for piece in request.stream():
+            pieces.append(piece)
+            size += len(piece)
+            if size >= PIECE:
+                await to_thread.run_sync(writer.write, b"".join(pieces))
+                pieces, size = [], 0
+        return await to_thread.run_sync(_finish, writer, b"".join(pieces))
+    except BaseException:
+        writer.abort()
+        raise
+
+
+def _finish(writer: Writer, piece: bytes) -> Any:
+    if piece:
+        writer.write(piece)
+    return writer.finish()

@@ -1,0 +1,274 @@
+"""`runs/...` and `metrics/...`: beginning, logging, ending, searching."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy.orm import Session
+
+from headway.errors import BadInput
+from headway.tracking import history, inputs, limits, record, service
+from headway.tracking.record import Metric
+from headway.tracking.wire import shapes
+from headway.tracking.wire.call import Call, endpoint
+from headway.tracking.wire.experiments import view
+
+
+def run_id(call: Call) -> str:
+    """The run's id, which old clients call `run_uuid`."""
+    return call.text("run_id", "run_uuid")
+
+
+@endpoint("POST", "runs/create")
+def create(call: Call, db: Session) -> dict[str, Any]:
+    experiment = (
+        call.experiment(db, "run") if call.values.get("experiment_id") not in (None, "") else call.default(db, "run")
+    )
+    start = call.values.get("start_time")
+    row = service.create_run(
+        db, call.who, project_id=experiment.project_id, experiment_id=experiment.id,
+        name=call.text("run_name", required=False), tags=service.check_tags(call.pairs("tags")),
+        start_time=None if start in (None, "") else call.integer("start_time", least=0),
+        user=call.text("user_id", required=False),
+    )  # fmt: skip
+    return {"run": shapes.run(service.facts(db, call.who, row.uuid))}
+
+
+@endpoint("POST", "runs/update")
+def update(call: Call, db: Session) -> dict[str, Any]:
+    status: Any = call.values.get("status")
+    if status is not None and status not in service.STATUSES and status not in shapes.RUN_STATUSES:
+        raise limits.invalid("status", status, f"It must be one of {', '.join(service.STATUSES)}.")
+    end = call.values.get("end_time")
+    row = service.update_run(
+        db, call.who, run_id(call), status=status and shapes.RUN_STATUSES.get(status, status),
+        end_time=None if end in (None, "") else call.integer("end_time"), name=call.text("run_name", required=False) or None,
+    )  # fmt: skip
+    return {"run_info": shapes.run_info(row)}
+
+
+@endpoint("GET", "runs/get", mode="read")
+def get(call: Call, db: Session) -> bytes:
+    (document,) = shapes.documents(db, [service.get_run(db, call.who, run_id(call))])
+    return b'{"run":' + document + b"}"
+
+
+@endpoint("POST", "runs/search", mode="read")
+def search(call: Call, db: Session) -> bytes:
+    found = service.find(
+        db, call.who, _experiment_ids(call, db), filter_=call.text("filter", required=False), orders=call.strings("order_by"),
+        lifecycle=view(call, "run_view_type"), limit=call.integer("max_results", 1000, least=1, most=50_000),
+        token=call.text("page_token", required=False),
+    )  # fmt: skip
+    documents = shapes.documents(db, found.rows)
+    if not documents:
+        return b"{}"
+    tail = b',"next_page_token":' + orjson.dumps(found.token) if found.token else b""
+    return b'{"runs":[' + b",".join(documents) + b"]" + tail + b"}"
+
+
+def _experiment_ids(call: Call, db: Session) -> list[Any]:
+    ids: list[Any] = []
+    for one in call.items("experiment_ids"):
+        if not isinstance(one, str | int) or isinstance(one, bool):
+            raise limits.invalid("experiment_ids", one)
+        ids.append(call.default(db).id if str(one) == "0" else one)
+    return ids
+
+
+@endpoint("POST", "runs/delete")
+def delete(call: Call, db: Session) -> None:
+    service.delete_run(db, call.who, run_id(call))
+
+
+@endpoint("POST", "runs/restore")
+def restore(call: Call, db: Session) -> None:
+    service.restore_run(db, call.who, run_id(call))
+
+
+@endpoint("POST", "runs/log-metric")
+def log_metric(call: Call, db: Session) -> None:
+    service.log_batch(db, run_id(call), [_metric(call.values, "")], who=call.who)
+
+
+def _metric(values: Any, path: str) -> Metric:
+    if not isinstance(values, dict):
+        raise limits.invalid(path.rstrip("."), values, "It must be an object with key, value and timestamp.")
+    name = values.get("key")
+    if name is None or name == "":
+        raise limits.missing(f"{path}key")
+    limits.key(name, f"{path}name", what="Metric name")
+    value = limits.number(values.get("value"), f"{path}value")
+    time = limits.integer(values.get("timestamp"), f"{path}timestamp")
+    if time < 0:
+        raise limits.invalid(
+            f"{path}timestamp",
+            time,
+            f"metric '{name}' (value={value}). Timestamp must be a nonnegative long (64-bit integer) ",
+        )
+    step = limits.integer(values.get("step"), f"{path}step", 0)
+    model = values.get("model_id")
+    if not model:
+        return Metric(name, value, time, step)
+    return Metric(
+        name, value, time, step, limits.text(model, f"{path}model_id", 64),
+        limits.text(values.get("dataset_name"), f"{path}dataset_name", limits.DATASET_NAME),
+        limits.text(values.get("dataset_digest"), f"{path}dataset_digest", limits.DATASET_DIGEST),
+    )  # fmt: skip
+
+
+@endpoint("POST", "runs/log-parameter")
+def log_param(call: Call, db: Session) -> None:
+    key = limits.key(call.text("key"), "key", what="Param key")
+    value = limits.text(call.values.get("value"), "value", limits.PARAM_VALUE, "Param value")
+    service.log_batch(db, run_id(call), params=[(key, value)], who=call.who)
+
+
+@endpoint("POST", "runs/set-tag")
+def set_tag(call: Call, db: Session) -> None:
+    key = limits.key(call.text("key"))
+    value = limits.text(call.values.get("value"), "value", limits.TAG_VALUE)
+    service.log_batch(db, run_id(call), tags={key: value}, who=call.who)
+
+
+@endpoint("POST", "runs/delete-tag")
+def delete_tag(call: Call, db: Session) -> None:
+    record.delete_tag(db, record.touch(db, call.who, run_id(call)), call.text("key"))
+
+
+@endpoint("POST", "runs/log-batch")
+def log_batch(call: Call, db: Session) -> None:
+    uuid = run_id(call)
+    metrics, params, tags = call.items("metrics"), call.items("params"), call.items("tags")
+    limits.batch(len(metrics), len(params), len(tags))
+    service.log_batch(
+        db,
+        uuid,
+        [_metric(m, f"metrics[{i}].") for i, m in enumerate(metrics)],
+        [
+            (
+                limits.key(key, f"params[{i}].key", what="Param key"),
+                limits.text(value, f"params[{i}].value", limits.PARAM_VALUE, "Param value"),
+            )
+            for i, (key, value) in enumerate(call.pairs("params"))
+        ],
+        service.check_tags(call.pairs("tags")),
+        who=call.who,
+    )
+
+
+@endpoint("POST", "runs/log-model")
+def log_model(call: Call, db: Session) -> None:
+    """Clients before MLflow 3 note each model in a tag of its run."""
+    try:
+        model = orjson.loads(call.text("model_json"))
+    except ValueError:
+        raise BadInput("Malformed model info: 'model_json' is not a valid JSON.") from None
+    absent = {"artifact_path", "flavors", "utc_time_created", "run_id"} - set(model if isinstance(model, dict) else ())
+    if absent:
+        raise BadInput(f"Model json is missing mandatory fields: {sorted(absent)}")
+    run = record.touch(db, call.who, run_id(call))
+    before = service.facts(db, call.who, run.uuid).tags.get("mlflow.log-model.history", "[]")
+    entry = {key: model[key] for key in ("artifact_path", "flavors", "utc_time_created", "run_id")}
+    entry |= {key: model[key] for key in ("model_uuid",) if key in model}
+    record.tags(db, run, {"mlflow.log-model.history": orjson.dumps([*orjson.loads(before), entry]).decode()})
+
+
+@endpoint("POST", "runs/log-inputs")
+def log_inputs(call: Call, db: Session) -> None:
+    uses = [_use(item, f"datasets[{i}]") for i, item in enumerate(call.items("datasets"))]
+    run = record.touch(db, call.who, run_id(call))
+    inputs.datasets(db, run, uses)
+    inputs.models(db, run, "input", _models(call))
+
+
+def _use(item: Any, path: str) -> inputs.DatasetUse:
+    dataset = item.get("dataset") if isinstance(item, dict) else None
+    if not isinstance(dataset, dict):
+        raise limits.missing(f"{path}.dataset")
+    for name in ("name", "digest", "source_type", "source"):
+        if not dataset.get(name):
+            raise limits.missing(f"{path}.dataset.{name}")
+    tags = [
+        (
+            limits.text(tag.get("key"), f"{path}.tags.key", limits.INPUT_TAG_KEY),
+            limits.text(tag.get("value"), f"{path}.tags.value", limits.INPUT_TAG_VALUE),
+        )
+        for tag in item.get("tags") or []
+        if isinstance(tag, dict)
+    ]
+    longest = {"name": limits.DATASET_NAME, "digest": limits.DATASET_DIGEST, "source_type": 64,
+               "source": limits.DATASET_SOURCE, "schema": limits.DATASET_SCHEMA, "profile": limits.DATASET_PROFILE}  # fmt: skip
+    fields = {name: limits.text(dataset.get(name), f"{path}.dataset.{name}", most) for name, most in longest.items()}
+    return inputs.DatasetUse(**fields, tags=tuple(tags))
+
+
+def _models(call: Call) -> list[tuple[str, int]]:
+    found = []
+    for i, item in enumerate(call.items("models")):
+        if not isinstance(item, dict) or not isinstance(item.get("model_id"), str):
+            raise limits.missing(f"models[{i}].model_id")
+        found.append((item["model_id"], limits.integer(item.get("step"), f"models[{i}].step", 0)))
+    return found
+
+
+@endpoint("POST", "runs/outputs")
+def log_outputs(call: Call, db: Session) -> None:
+    call.items("models", required=True)
+    inputs.models(db, record.touch(db, call.who, run_id(call)), "output", _models(call))
+
+
+@endpoint("GET", "metrics/get-history", mode="read")
+def get_history(call: Call, db: Session) -> bytes:
+    row = service.get_run(db, call.who, run_id(call))
+    key = call.text("metric_key")
+    limit = call.values.get("max_results")
+    most = None if limit in (None, "") else call.integer("max_results", least=1)
+    found, token = history.page(db, row.id, key, most, call.text("page_token", required=False))
+    return orjson.dumps(shapes.filled(metrics=shapes.points(key, found), next_page_token=token))
+
+
+@endpoint("GET", "metrics/get-history-bulk-interval", mode="read")
+def get_history_interval(call: Call, db: Session) -> bytes:
+    ids = call.strings("run_ids", required=True)
+    if len(ids) > 100:
+        raise BadInput("GetMetricHistoryBulkInterval request cannot specify more than 100 run_ids.")
+    key = call.text("metric_key")
+    low, high = (None if call.values.get(n) in (None, "") else call.integer(n) for n in ("start_step", "end_step"))
+    if low is not None and high is not None and low > high:
+        raise BadInput(f"end_step must be greater than start_step. Found start_step={low} and end_step={high}.")
+    rows = [service.get_run(db, call.who, one) for one in ids]
+    found = history.sampled(
+        db, [r.id for r in rows], key, low=low, high=high, most=call.integer("max_results", 2500, least=1, most=2500)
+    )
+    metrics = [point for row in rows for point in shapes.points(key, found[row.id], row.uuid)]
+    return orjson.dumps(shapes.filled(metrics=metrics))
+
+
+@endpoint("GET", "metrics/get-history-bulk", mode="read")
+def get_history_bulk(call: Call, db: Session) -> bytes:
+    ids = call.strings("run_id", required=True)
+    if len(ids) > 100:
+        raise BadInput("GetMetricHistoryBulk request cannot specify more than 100 run_ids.")
+    key = call.text("metric_key")
+    left = call.integer("max_results", 25_000, least=1, most=25_000)
+    metrics: list[dict[str, Any]] = []
+    for row in (service.get_run(db, call.who, one) for one in sorted(ids)):
+        found = history.whole(db, row.id, key).take(slice(0, left - len(metrics)))
+        metrics += shapes.points(key, found, row.uuid)
+    return orjson.dumps({"metrics": metrics})
+
+
+@endpoint("POST", "experiments/search-datasets", mode="read")
+def search_datasets(call: Call, db: Session) -> dict[str, Any]:
+    ids = _experiment_ids(call, db)
+    if not ids:
+        raise limits.missing("experiment_ids")
+    found = inputs.summaries(db, call.who, ids)
+    return shapes.filled(
+        dataset_summaries=[
+            {"experiment_id": str(e), "name": name, "digest": digest} | shapes.filled(context=context)
+            for e, name, digest, context in found
+        ]
+    )
