@@ -22,7 +22,7 @@ import psutil
 import uvicorn
 
 from headway import server
-from headway.engines.host import Host
+from headway.engines import keeper
 from headway.errors import BadInput, Conflict
 from headway.home import service as home
 from headway.people import service as people
@@ -149,11 +149,14 @@ def _user_of(port: int) -> str:
     return ""
 
 
-def stop_services(host: Host) -> int:
+def halt(settings: Settings) -> int:
     """Stop gateway, replicas and notebook servers of a home whose server is down; runs go on. Returns how many."""
-    from headway.engines import keeper
-
-    return keeper.halt(host, kinds=("gateway", "replica", "jupyter"))
+    with home_lock(settings):
+        host = server.make_host(settings)
+        try:
+            return keeper.halt(host, kinds=("gateway", "replica", "jupyter"))
+        finally:
+            host.database.close()
 
 
 def write_private(path: Path, text: str) -> None:
