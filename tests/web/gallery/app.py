@@ -22,7 +22,7 @@ from headway.web import assets, live, render
 from headway.web.nav import NavItem
 
 CSP = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-HOSTILE = '<img src=x onerror=alert(1)>"\'{{7*7}}'
+HOSTILE = "<img src=x onerror=alert(1)>\"'{{7*7}}"
 NAV = [
     NavItem("Overview", "house", "", 0),
     NavItem("Notebooks", "notebook-pen", "notebooks", 10),
@@ -33,8 +33,26 @@ NAV = [
     NavItem("Environments", "package", "environments", 60),
     NavItem("People", "users", "people", 70),
 ]
-FAMILIES = ["logistic regression", "random forest", "gradient boosting", "xgboost", "search, 24 fits", "hand-written loop"]
-STATES = ["running", "finished", "finished", "failed", "out_of_memory", "cancelled", "finished", "timed_out", "lost", "queued"]
+FAMILIES = [
+    "logistic regression",
+    "random forest",
+    "gradient boosting",
+    "xgboost",
+    "search, 24 fits",
+    "hand-written loop",
+]
+STATES = [
+    "running",
+    "finished",
+    "finished",
+    "failed",
+    "out_of_memory",
+    "cancelled",
+    "finished",
+    "timed_out",
+    "lost",
+    "queued",
+]
 
 
 def runs() -> list[dict[str, Any]]:
@@ -80,12 +98,27 @@ def build() -> FastAPI:
     def show(request: Request, name: str = "kit") -> HTMLResponse:
         titles = {"runs": "Runs", "kit": "Kit", "run": "gradient boosting 14"}
         template = f"gallery/{name if name in titles else 'kit'}.html"
-        return render.page(request, template, who=who, project=project, title=titles.get(name, "Kit"), rows=runs(), now=now_ms(), hostile=HOSTILE)
+        return render.page(
+            request,
+            template,
+            who=who,
+            project=project,
+            title=titles.get(name, "Kit"),
+            rows=runs(),
+            now=now_ms(),
+            hostile=HOSTILE,
+        )
 
     @app.get("/error")
     def wrong(request: Request) -> HTMLResponse:
         request.state.who = who
-        return render.error(request, NotFound("There is no model “churn” in this project.", hint="Look at the list of models, or ask who sent you the link."))
+        return render.error(
+            request,
+            NotFound(
+                "There is no model “churn” in this project.",
+                hint="Look at the list of models, or ask who sent you the link.",
+            ),
+        )
 
     @app.get("/bare")
     def bare(request: Request) -> HTMLResponse:
@@ -97,7 +130,12 @@ def build() -> FastAPI:
 
     @app.get("/search")
     def search(q: str = "", kind: str = "") -> JSONResponse:
-        known = [("churn", "model", "3 versions"), ("churn-eu", "endpoint", "live"), ("gradient boosting 14", "run", "0.942"), ("Fraud", "project", "")]
+        known = [
+            ("churn", "model", "3 versions"),
+            ("churn-eu", "endpoint", "live"),
+            ("gradient boosting 14", "run", "0.942"),
+            ("Fraud", "project", ""),
+        ]
         icons = {"model": "box", "endpoint": "rocket", "run": "activity", "project": "layers"}
         items = [
             {"label": label, "kind": what, "hint": hint, "icon": icons[what], "url": f"/p/churn/{what}s"}
@@ -113,7 +151,10 @@ def build() -> FastAPI:
         lines = []
         for at in range(n):
             noise = [dice.gauss(0, 0.012) for _ in steps]
-            y = [0.6 + 0.3 * (1 - math.exp(-step / (90 + 60 * at))) + noise[i] - 0.02 * at for i, step in enumerate(steps)]
+            y = [
+                0.6 + 0.3 * (1 - math.exp(-step / (90 + 60 * at))) + noise[i] - 0.02 * at
+                for i, step in enumerate(steps)
+            ]
             when = [1_790_000_000_000 + step * 60_000 for step in steps] if x == "time" else steps
             lines.append({"name": f"{FAMILIES[at % len(FAMILIES)]} {14 - at}", "x": when, "y": y})
         return JSONResponse({"x": x, "series": lines})
@@ -122,7 +163,9 @@ def build() -> FastAPI:
     async def stream() -> StreamingResponse:
         async def events() -> AsyncIterator[bytes]:
             for done in (10, 40, 100):
-                yield live.event(json.dumps({"text": f"\rfitting {done:3d}%|{'█' * (done // 10):<10}|"}), name="output", id=done)
+                yield live.event(
+                    json.dumps({"text": f"\rfitting {done:3d}%|{'█' * (done // 10):<10}|"}), name="output", id=done
+                )
             yield live.event(json.dumps({"text": "\n\x1b[32mdone\x1b[0m in 1.2 s\n"}), name="output", id=200)
             yield live.event(json.dumps({"status": "finished"}), name="end")
 
