@@ -16,12 +16,12 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "versions" not in path.par
 # Left may import right, never back.
 CHAIN = [
     "up", "server", "home", "deployments", "models", "workspaces", "runs", "tracking", "environments", "projects", "people",
-    "web", "engines", "storage", "events", "settings", "clock", "bundle", "signature", "frames", "errors",
+    "web", "engines", "storage", "transcript", "events", "settings", "clock", "bundle", "signature", "frames", "errors",
 ]  # fmt: skip
 # Other processes: what each may import of ours.
 OUTSIDE = {
     "cli": {"sdk", "errors", "bundle", "signature", "up", "settings"},
-    "runner": {"sdk", "bundle", "signature", "errors"},
+    "runner": {"sdk", "transcript", "bundle", "signature", "errors"},
     "capture": {"sdk", "bundle", "signature", "errors"},
     "modelserver": {"bundle", "signature", "frames", "errors"},
     "sdk": {"bundle", "signature", "errors"},
