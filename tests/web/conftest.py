@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
+
 from tests.web.gallery.app import build
 
 CHROMIUM = "/usr/bin/chromium"

@@ -7,10 +7,10 @@ import re
 import pytest
 from fastapi.testclient import TestClient
 from jinja2 import UndefinedError
-from tests.web.gallery.app import HOSTILE as BAD
-from tests.web.gallery.app import build
 
 from headway.web import assets, render
+from tests.web.gallery.app import HOSTILE as BAD
+from tests.web.gallery.app import build
 
 
 @pytest.fixture(scope="module")

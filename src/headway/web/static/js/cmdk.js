@@ -107,6 +107,10 @@ if (palette) {
     if (step && all.length) {
       event.preventDefault();
       select(all[(at + step + all.length) % all.length]);
+    } else if (event.key === "Escape") {
+      // a search field would only empty itself
+      event.preventDefault();
+      palette.close();
     } else if (event.key === "Enter") {
       event.preventDefault();
       go(all[at], event.metaKey || event.ctrlKey);
