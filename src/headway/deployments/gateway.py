@@ -31,7 +31,8 @@ from headway.deployments.snapshot import State, Watch
 from headway.deployments.traffic import Endpoint, Key, Revision, Routes
 
 _IDLE_S, _REQUEST_S = 75.0, 60.0
-_SWEEP_S = 0.25
+_RELOAD_S = 0.05
+_SWEEP_TURNS = 5
 _TRIES = 2
 _NO_ENDPOINT_BYTES = 1 << 20
 _POSTS = {b"invocations": frames.INVOCATIONS, b"v2/infer": frames.V2_INFER}
@@ -252,7 +253,10 @@ class Gateway:
                 return
         self.in_flight[endpoint.id] = flying + 1
         call.revision = endpoint.pick(call.exchange.headers.get(b"x-headway-entity"), self._count)
-        self.send(call)
+        if call.revision is None:
+            self.fail(call, 503, "UNAVAILABLE", "No revision of this endpoint is live.")
+        else:
+            self.send(call)
 
     def send(self, call: Call) -> None:
         """Asks the least busy replica of the call's revision, else of another that has traffic; else holds the call."""
@@ -264,7 +268,8 @@ class Gateway:
                 return
             by_number = {r.number: r for r in current.revisions}
             chosen = by_number.get(call.revision.number if call.revision else -1)
-            for revision in ([chosen] if chosen else []) + [r for r in reversed(current.revisions) if r is not chosen]:
+            others = [r for r in reversed(current.revisions) if r is not chosen and r.weight]
+            for revision in ([chosen] if chosen else []) + others:
                 if (link := self._link(revision)) is not None:
                     call.revision = revision
                     break
@@ -344,14 +349,16 @@ class Gateway:
         call.deadline = min(call.deadline, call.started + 5)
         call.then = describe.later(action, endpoint)
         self.in_flight[endpoint.id] = self.in_flight.get(endpoint.id, 0) + 1
-        call.revision = endpoint.revisions[-1] if endpoint.revisions else None
-        self.send(call)
+        call.revision = endpoint.pick(None, 0)
+        if call.revision is None:
+            self.fail(call, 503, "UNAVAILABLE", "No revision of this endpoint is live.")
+        else:
+            self.send(call)
 
     # ---- time ----
 
     def sweep(self) -> None:
-        """Deadlines, silent clients and a changed snapshot; also writes the counters now and then."""
-        self.reload()
+        """Deadlines, silent clients, held requests; also writes the counters now and then."""
         now = time.time()
         for link in self.links.values():
             for waiting in link.expire(now):
@@ -391,10 +398,14 @@ async def _run(home: Path, host: str, port: int) -> None:
     server = await loop.create_server(lambda: Connection(gateway), host, port, backlog=1024, reuse_port=False)
     bound = server.sockets[0].getsockname()[1]
     print(f"listening on {host}:{bound}", flush=True)
+    turn = 0
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _SWEEP_S)
-        gateway.sweep()
+            await asyncio.wait_for(stop.wait(), _RELOAD_S)
+        turn += 1
+        gateway.reload()
+        if turn % _SWEEP_TURNS == 0:
+            gateway.sweep()
     server.close()
     until = loop.time() + 10
     while loop.time() < until and any(not c.idle for c in gateway.connections):

@@ -50,14 +50,14 @@ class Endpoint:
 
     def pick(self, entity: bytes | None, count: int) -> Revision | None:
         """The revision for an entity, or for the count-th request without one; None where none has weight."""
-        if len(self.revisions) == 1:
+        if len(self.revisions) == 1 and self.revisions[0].weight:
             return self.revisions[0]
         place = (crc32(entity, crc32(self.id.encode())) if entity is not None else count * _GOLDEN) % WHOLE
         for revision in self.revisions:
             if place < revision.weight:
                 return revision
             place -= revision.weight
-        return self.revisions[-1] if self.revisions else None
+        return next((r for r in self.revisions if r.weight), None)
 
 
 @dataclass(frozen=True, slots=True)
