@@ -342,6 +342,6 @@ def test_the_words_for_times_are_the_servers_words(tab: Page) -> None:
         )
     ]
     address = tab.evaluate("document.querySelector('script[type=module]').src.replace('app.js', 'when.js')")
-    found = tab.evaluate("async ([a, cases, now]) => { const { ago } = await import(a);" " return cases.map((ms) => ago(ms, now)); }",
-                         [address, cases, now])  # fmt: skip
+    run = "async ([a, cases, now]) => { const { ago } = await import(a); return cases.map((ms) => ago(ms, now)); }"
+    found = tab.evaluate(run, [address, cases, now])
     assert found == [ago(ms, now) for ms in cases]
