@@ -34,7 +34,9 @@ def test_admin_may_everything_everywhere(verb: str) -> None:
     assert allowed(root, verb, None, None)
 
 
-@pytest.mark.parametrize(("verb", "expected"), [("view", True), ("edit", True), ("app", True), ("own", False), ("run", False)])
+@pytest.mark.parametrize(
+    ("verb", "expected"), [("view", True), ("edit", True), ("app", True), ("own", False), ("run", False)]
+)
 def test_outside_of_projects(verb: str, expected: bool) -> None:
     assert allowed(ADA, verb, None, None) is expected
 

@@ -164,9 +164,9 @@ def _gateway(db: Session) -> Check:
 
 
 def _audit(db: Session) -> Check:
-    broken = audit.verify(db)
+    broken = audit.verify(db, last=1000)
     if broken is None:
-        return Check("Audit log", "ok", "The chain of hashes holds.")
+        return Check("Audit log", "ok", "The chain of its last 1,000 lines holds.")
     return Check(
         "Audit log",
         "failed",

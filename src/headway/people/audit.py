@@ -19,6 +19,7 @@ from headway.people.tables import AuditHead, AuditLine
 
 _START = "0" * 64
 _SUBJECT_LIMIT = 400
+_BATCH = 1000
 # Details are for people to read; what looks like a secret never gets there, whatever a caller hands in.
 _SECRET_WORDS = ("password", "secret", "token", "key", "credential")
 
@@ -68,15 +69,19 @@ def as_dict(line: AuditLine) -> dict[str, Any]:
             "hash": line.hash}  # fmt: skip
 
 
-def verify(db: Session) -> int | None:
-    """None if the whole chain holds, else the number of the first line that does not."""
-    previous, seq = _START, 0
-    for line in db.scalars(select(AuditLine).order_by(AuditLine.seq).execution_options(yield_per=1000)):
-        seq += 1
-        if line.seq != seq or line.previous != previous or line.hash != _hash(line):
-            return seq
-        previous = line.hash
+def verify(db: Session, last: int | None = None) -> int | None:
+    """None if the chain holds, else the number of the first line that does not; `last`: look at so many lines only."""
     head = db.get(AuditHead, 1)
+    previous, seq = _START, 0
+    if last is not None and head is not None and head.seq > last:
+        seq = head.seq - last
+        previous = db.scalar(select(AuditLine.hash).where(AuditLine.seq == seq)) or ""
+    while lines := list(db.scalars(select(AuditLine).where(AuditLine.seq > seq).order_by(AuditLine.seq).limit(_BATCH))):
+        for line in lines:
+            seq += 1
+            if line.seq != seq or line.previous != previous or line.hash != _hash(line):
+                return seq
+            previous = line.hash
     if head is not None and (head.seq, head.hash) != (seq, previous):
         return seq + 1
     return None
