@@ -27,6 +27,7 @@ def test_lines_are_numbered_and_chained(database: Database) -> None:
         assert [line.seq for line in lines] == [5, 4, 3, 2, 1]
         assert all(newer.previous == older.hash for newer, older in itertools.pairwise(lines))
         assert audit.verify(db) is None
+        assert audit.verify(db, last=2) is None
         assert [line.seq for line in audit.page(db, projects=["p" * 32])] == [4, 2]
         assert [line.seq for line in audit.page(db, projects=None, before=3, limit=1)] == [2]
         assert audit.page(db, projects=[]) == []
@@ -48,7 +49,7 @@ def test_meddling_is_found(database: Database, harm: object, broken_at: int) -> 
         db.execute(harm)  # type: ignore[call-overload]
     with database.read() as db:
         assert audit.verify(db) == broken_at
-        assert audit.verify(db, last=3) == (broken_at if broken_at > 2 else None)
+        assert audit.verify(db, last=3) is not None
 
 
 def test_an_undone_transaction_leaves_no_gap(database: Database) -> None:
