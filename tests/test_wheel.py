@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import free_port
+from tests.conftest import free_port
 
 ROOT = Path(__file__).parent.parent
 UV = Path(sys.executable).parent / "uv"
