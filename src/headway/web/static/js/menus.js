@@ -25,6 +25,29 @@ document.addEventListener("click", (event) => {
   else if (!event.target.closest("#rail")) showRail(false);
 });
 
+// A menu in a table would be cut off at the edge of what scrolls; it is placed on the window instead.
+document.addEventListener(
+  "toggle",
+  (event) => {
+    const menu = event.target;
+    if (!menu.matches?.("details.menu[open]") || !menu.closest(".table-scroll")) return;
+    const items = menu.querySelector(".menu-items");
+    const button = menu.querySelector("summary").getBoundingClientRect();
+    items.style.position = "fixed";
+    items.style.right = `${document.documentElement.clientWidth - button.right}px`;
+    const below = button.bottom + items.offsetHeight + 8 < innerHeight;
+    items.style.top = below ? `${button.bottom + 4}px` : `${Math.max(4, button.top - items.offsetHeight - 4)}px`;
+  },
+  true,
+);
+document.addEventListener(
+  "scroll",
+  (event) => {
+    for (const menu of document.querySelectorAll(".table-scroll details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  },
+  true,
+);
+
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const menu of document.querySelectorAll("details.menu[open]")) {
