@@ -90,7 +90,8 @@ class Owner:
     fixed: bool = False
 
 
-def _run(db: Session, uuid: str) -> Owner | None:
+def owner_run(db: Session, uuid: str) -> Owner | None:
+    """A run as an owner of files."""
     row = db.execute(select(Run.project_id, Run.lifecycle).where(Run.uuid == uuid)).first()
     return None if row is None else Owner(row[0], row[1] == "active")
 
@@ -107,7 +108,7 @@ OWNERS: dict[str, Callable[[Session, str], Owner | None]] = {"m-": _model}
 
 def owner(db: Session, who: Who, uuid: str, verb: str) -> Owner:
     """The run, logged model or version with this id. Raises `NotFound` unless `who` may see it."""
-    row = OWNERS.get(uuid[:2], _run)(db, uuid)
+    row = OWNERS.get(uuid[:2], owner_run)(db, uuid)
     if row is None:
         raise no_owner(uuid)
     try:

@@ -163,7 +163,7 @@ def log_metrics(db: Session, run: Touched, metrics: Sequence[Metric]) -> None:
             LoggedModel.uuid.in_(wanted), LoggedModel.project_id == run.project_id
         )
     )
-    ids: dict[str, int] = dict(rows.tuples())
+    ids: dict[str, int] = {row[0]: row[1] for row in rows}
     for m in metrics:
         if not m.model:
             continue

@@ -142,7 +142,7 @@ def params(db: Session, run: Touched, found: Sequence[tuple[str, str]]) -> None:
     if not wanted:
         return
     ids = keys.ensure(db, wanted)
-    have: dict[int, str] = dict(db.execute(_PARAMS, {"run": run.id, "keys": list(ids.values())}).tuples())
+    have: dict[int, str] = {r[0]: r[1] for r in db.execute(_PARAMS, {"run": run.id, "keys": list(ids.values())})}
     for key, value in wanted.items():
         old = have.get(ids[key], value)
         if old != value:
