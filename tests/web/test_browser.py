@@ -294,6 +294,30 @@ def test_a_chart_asks_again_when_zoomed_and_over_time(tab: Page) -> None:
         chart.locator('[aria-label="Over time"]').click()
 
 
+def test_ranges_on_axes_keep_the_rows_that_pass(tab: Page) -> None:
+    tab.goto("/p/churn/runs")
+    rows = tab.locator("#runs tbody tr:visible")
+    expect(rows).to_have_count(20)
+    grip = tab.locator(".parallel-grip").last
+    grip.scroll_into_view_if_needed()
+    box = grip.bounding_box()
+    assert box is not None
+    x = box["x"] + box["width"] / 2
+    tab.mouse.move(x, box["y"] + 1)
+    tab.mouse.down()
+    tab.mouse.move(x, box["y"] + box["height"] * 0.45, steps=3)
+    tab.mouse.up()
+    best = [float(text) for text in tab.locator("#runs tbody tr:visible td:nth-child(4)").all_inner_texts()]
+    assert 0 < len(best) < 18
+    hidden = [
+        float(text) for text in tab.locator("#runs tbody tr[hidden] td:nth-child(4)").all_text_contents() if text != "–"
+    ]
+    assert min(best) > max(hidden)
+    expect(tab.locator(".parallel-line:not(.out)")).to_have_count(len(best))
+    tab.mouse.click(x, box["y"] + box["height"] * 0.7)
+    expect(rows).to_have_count(20)
+
+
 def test_copying_a_snippet_in_the_chosen_language(browser: Browser, gallery: str) -> None:
     context = browser.new_context(base_url=gallery, permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()

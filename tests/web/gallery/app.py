@@ -159,6 +159,26 @@ def build() -> FastAPI:
             lines.append({"name": f"{FAMILIES[at % len(FAMILIES)]} {14 - at}", "x": when, "y": y})
         return JSONResponse({"x": x, "series": lines})
 
+    @app.get("/parallel")
+    def parallel() -> JSONResponse:
+        axes = [
+            {"name": "family"},
+            {"name": "lr", "log": True},
+            {"name": "n_estimators"},
+            {"name": "loss"},
+            {"name": "accuracy"},
+        ]
+        lines = [
+            {
+                "id": run["id"],
+                "name": run["name"],
+                "url": "/p/churn/run",
+                "values": [FAMILIES[at % 4], run["lr"], run["n_estimators"], run["loss"], run["accuracy"]],
+            }
+            for at, run in enumerate(runs())
+        ]
+        return JSONResponse({"axes": axes, "runs": lines})
+
     @app.get("/stream")
     async def stream() -> StreamingResponse:
         async def events() -> AsyncIterator[bytes]:

@@ -12,6 +12,8 @@ import "./table.js";
 ready((root) => {
   const charts = fresh(root, "[data-chart]", "drawn");
   if (charts.length) import("./chart.js").then(({ draw }) => charts.forEach(draw));
+  const parallels = fresh(root, "[data-parallel]", "drawn");
+  if (parallels.length) import("./parallel.js").then(({ draw }) => parallels.forEach(draw));
   const terminals = fresh(root, "[data-terminal]", "opened");
   if (terminals.length) import("./terminal.js").then(({ open }) => terminals.forEach(open));
   for (const range of fresh(root, "[data-range]", "ranged")) {
