@@ -16,6 +16,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -34,7 +35,7 @@ log = logging.getLogger("headway")
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. `ready(link)` is called with the sign-in link once requests are answered."""
     check_address(settings)
-    with home_lock(settings), listening(settings) as listener:
+    with home_lock(settings), listening(settings) as listener, notebooks_listening(settings) as second:
         _log_to_file(settings)
         host = server.make_host(settings)
         with host.database.write() as db:
@@ -43,13 +44,14 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         with host.database.write() as db:
             token, link = people.machine_token(db), people.sign_in_link(db, host)
         app = server.build(host)
+        app.state.notebooks_port = second.getsockname()[1] if second else None
         write_private(settings.path("cli.json"), json.dumps({"url": settings.url, "token": token, "pid": os.getpid()}))
         config = uvicorn.Config(
             app, loop="uvloop", http="httptools", ws="websockets-sansio", access_log=False, log_config=None, lifespan="on",
             proxy_headers=settings.behind_proxy, server_header=False, timeout_graceful_shutdown=3, timeout_keep_alive=75,
             ssl_certfile=settings.tls_certificate or None, ssl_keyfile=settings.tls_key or None,
         )  # fmt: skip
-        _Server(config, lambda: ready(link)).run(sockets=[listener])
+        _Server(config, lambda: ready(link)).run(sockets=[listener, second] if second else [listener])
 
 
 class _Server(uvicorn.Server):
@@ -128,6 +130,26 @@ def listening(settings: Settings) -> Iterator[socket.socket]:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.listen(2048)
         yield listener
+
+
+@contextlib.contextmanager
+def notebooks_listening(settings: Settings) -> Iterator[socket.socket | None]:
+    """The socket of the notebooks' origin; None where a proxy in front has given them no address of their own."""
+    if settings.public_url and not settings.notebooks_url:
+        yield None
+        return
+    with contextlib.ExitStack() as stack:
+        yield _notebooks_socket(settings, stack)
+
+
+def _notebooks_socket(settings: Settings, stack: contextlib.ExitStack) -> socket.socket:
+    chosen = settings.notebooks_port
+    try:
+        return stack.enter_context(listening(replace(settings, port=chosen or settings.gateway_port + 1)))
+    except Conflict:
+        if chosen:
+            raise
+        return stack.enter_context(listening(replace(settings, port=0)))
 
 
 def _port_error(settings: Settings, error: OSError) -> Exception:

@@ -1,0 +1,156 @@
+"""A saved notebook for reading: every cell and output as something that is safe to show on headway's own pages. Pure.
+
+HTML is cut down to what tables and text need (nh3), scripts and styles are left out, pictures are data URLs in `<img>`, where
+even an SVG can't run anything. What can't be shown that way is named, with where to see it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import nh3
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from headway.transcript.terminal import Screen
+
+TEXT_CHARS = 200_000
+HTML_CHARS = 500_000
+PICTURE_BYTES = 8 << 20
+_PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+_TAGS = {
+    "a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details", "div", "dl", "dt", "em",
+    "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "ins", "kbd", "li", "mark", "ol", "p", "pre", "s", "samp", "small",
+    "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "u", "ul",
+}  # fmt: skip
+_ATTRIBUTES = {"a": {"href", "title"}, "img": {"src", "alt", "title", "width", "height"}, "td": {"colspan", "rowspan"},
+               "th": {"colspan", "rowspan", "scope"}}  # fmt: skip
+_markdown = MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"])
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output: `kind` is text, error, html, picture or note; `html` is safe markup, `text` is plain."""
+
+    kind: str
+    text: str = ""
+    html: Markup = field(default_factory=Markup)
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`kind` is code, markdown or raw. `language` is what the code is highlighted as."""
+
+    kind: str
+    source: str
+    html: Markup = field(default_factory=Markup)
+    count: int | None = None
+    outputs: tuple[Output, ...] = ()
+    language: str = "python"
+
+
+def cells(notebook: Mapping[str, Any]) -> list[Cell]:
+    """The cells of a notebook that was read and checked (format 4)."""
+    info = notebook.get("metadata", {}).get("language_info", {})
+    language = str(info.get("name", "python")) if isinstance(info, Mapping) else "python"
+    return [_cell(cell, language) for cell in notebook["cells"]]
+
+
+def _cell(cell: Mapping[str, Any], language: str) -> Cell:
+    source = _joined(cell.get("source", ""))
+    if cell["cell_type"] == "markdown":
+        return Cell("markdown", source, html=clean(_markdown.render(source[:TEXT_CHARS])))
+    if cell["cell_type"] != "code":
+        return Cell("raw", source)
+    outputs = tuple(_output(one) for one in cell.get("outputs", []) if isinstance(one, Mapping))
+    count = cell.get("execution_count")
+    return Cell("code", source, count=count if isinstance(count, int) else None, outputs=outputs, language=language)
+
+
+def _output(output: Mapping[str, Any]) -> Output:
+    kind = output.get("output_type")
+    if kind == "stream":
+        return Output("text", plain(_joined(output.get("text", ""))))
+    if kind == "error":
+        trace = "\n".join(str(line) for line in output.get("traceback") or [])
+        return Output("error", plain(trace or f"{output.get('ename')}: {output.get('evalue')}"))
+    data = output.get("data")
+    return _rich(data if isinstance(data, Mapping) else {})
+
+
+def _rich(data: Mapping[str, Any]) -> Output:
+    for kind in _PICTURES:
+        if kind in data and (source := _picture(kind, _joined(data[kind]))):
+            return Output("picture", source=source, text=_joined(data.get("text/plain", "")))
+    if "image/svg+xml" in data:
+        encoded = base64.b64encode(_joined(data["image/svg+xml"]).encode()[:PICTURE_BYTES]).decode()
+        return Output("picture", source=f"data:image/svg+xml;base64,{encoded}")
+    markup = _joined(data.get("text/html", ""))
+    if markup and len(markup) <= HTML_CHARS and (html := clean(markup)).strip():
+        return Output("html", html=html)
+    if "text/markdown" in data:
+        return Output("html", html=clean(_markdown.render(_joined(data["text/markdown"])[:TEXT_CHARS])))
+    for kind in ("text/latex", "text/plain"):
+        if kind in data:
+            return Output("text", plain(_joined(data[kind])))
+    names = ", ".join(sorted(str(name) for name in data)) or "nothing"
+    return Output("note", f"An output of kind {names}: open the notebook to see it.")
+
+
+def clean(html: str) -> Markup:
+    """HTML cut down to text, tables and pictures that are in it; links open elsewhere and lead to the web alone."""
+    found = nh3.clean(
+        html,
+        tags=_TAGS,
+        clean_content_tags={"script", "style", "iframe", "object", "template", "noscript"},
+        attributes=_ATTRIBUTES,
+        attribute_filter=_attribute,
+        url_schemes={"http", "https", "mailto", "data"},
+        link_rel="noopener noreferrer nofollow",
+    )
+    return Markup(found)  # noqa: S704  cut down to the allow-list just now
+
+
+def _attribute(_tag: str, name: str, value: str) -> str | None:
+    """Pictures are only shown if they are in the notebook: another host's would tell it who reads this."""
+    if name == "src":
+        return (
+            value if value.startswith(tuple(f"data:{kind};base64," for kind in (*_PICTURES, "image/svg+xml"))) else None
+        )
+    if name == "href" and value.strip().lower().startswith("data:"):
+        return None
+    return value
+
+
+def plain(text: str) -> str:
+    """Text as a terminal would show it, without colours, cut at a length that a page can bear."""
+    screen = Screen(head=TEXT_CHARS, tail=TEXT_CHARS // 4)
+    screen.write(text)
+    return _without_colours(screen.text())
+
+
+def _without_colours(text: str) -> str:
+    parts = text.split("\x1b[")
+    return parts[0] + "".join(part.partition("m")[2] for part in parts[1:])
+
+
+def _picture(kind: str, data: str) -> str:
+    compact = "".join(data.split())
+    if len(compact) > PICTURE_BYTES * 4 // 3:
+        return ""
+    try:
+        base64.b64decode(compact, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return f"data:{kind};base64,{compact}"
+
+
+def _joined(value: object) -> str:
+    if isinstance(value, list):
+        return "".join(str(part) for part in value)
+    return value if isinstance(value, str) else str(value)
