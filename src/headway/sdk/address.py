@@ -84,9 +84,8 @@ def log_in(url: str, token: str, environ: Mapping[str, str] | None = None) -> Pa
 
 def clean_url(url: str) -> str:
     """The URL as it is kept. `host:port` is taken as http. Raises `BadInput` for what can't be an address."""
-    text = url.strip().rstrip("/")
-    if "://" not in text:
-        text = "http://" + text
+    text = url.strip() if "://" in url else "http://" + url.strip()
+    text = text.rstrip("/")
     parts = urlsplit(text)
     try:
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)

@@ -47,12 +47,18 @@ class Response:
     """An answer. `body` of a streamed one is empty until `pieces()` was read; close it, or use it in `with`."""
 
     def __init__(
-        self, status: int, headers: Mapping[str, str], body: bytes = b"", source: http.client.HTTPResponse | None = None
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        source: http.client.HTTPResponse | None = None,
+        connection: http.client.HTTPConnection | None = None,
     ) -> None:
         self.status = status
         self.headers = {name.lower(): value for name, value in headers.items()}
         self.body = body
         self._source = source
+        self._connection = connection
 
     def pieces(self) -> Iterator[bytes]:
         """The body as it comes. Raises `Broken` if the connection ends too early."""
@@ -70,8 +76,9 @@ class Response:
 
     def close(self) -> None:
         """Let go of the connection."""
-        if self._source is not None:
-            self._source.close()
+        for part in (self._source, self._connection):
+            if part is not None:
+                part.close()
 
     def __enter__(self) -> Response:
         return self
@@ -107,7 +114,6 @@ class HttpTransport:
         try:
             if connection.sock is None:
                 connection.connect()
-                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.sock.settimeout(request.timeout)
             sent = True
             connection.request(
@@ -115,8 +121,11 @@ class HttpTransport:
             )
             answer = connection.getresponse()
             if request.stream and answer.status < 400:
-                return Response(answer.status, dict(answer.getheaders()), source=answer)
-            return Response(answer.status, dict(answer.getheaders()), answer.read())
+                return Response(answer.status, dict(answer.getheaders()), source=answer, connection=connection)
+            found = Response(answer.status, dict(answer.getheaders()), answer.read())
+            if request.stream:
+                connection.close()
+            return found
         except (OSError, http.client.HTTPException, ValueError) as error:
             connection.close()
             raise Broken(_why(error), sent=sent) from None
