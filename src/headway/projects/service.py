@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from headway.clock import new_id, now_ms
 from headway.engines.host import Host
 from headway.errors import Conflict, NotFound
-from headway.people import audit, guard, members
+from headway.people import audit, guard, members, rules
 from headway.people.rules import APP, EDIT, OWN, VIEW, Who
 from headway.projects import names
 from headway.projects.tables import Project
@@ -55,8 +55,8 @@ def missing() -> NotFound:
     return NotFound("There is no such project.", hint="Check the address, or ask for an invitation.")
 
 
-def visible(db: Session, who: Who, *, archived: bool = False) -> list[Project]:
-    """The projects `who` has a part in (administrators: all), by name."""
+def visible(db: Session, who: Who, *, archived: bool = False, verb: str | None = None) -> list[Project]:
+    """The projects `who` has a part in (administrators: all), by name; with `verb` only those where they may do that."""
     query = select(Project).order_by(Project.name, Project.id)
     query = query.where(Project.archived_at.is_not(None) if archived else Project.archived_at.is_(None))
     roles = members.roles_of(db, who.user_id)
@@ -64,7 +64,8 @@ def visible(db: Session, who: Who, *, archived: bool = False) -> list[Project]:
         query = query.where(Project.id.in_(roles))
     if who.project_id is not None:
         query = query.where(Project.id == who.project_id)
-    return list(db.scalars(query))
+    found = db.scalars(query)
+    return [p for p in found if verb is None or rules.allowed(who, verb, p.id, roles.get(p.id))]
 
 
 def rename(db: Session, who: Who, project: Project, name: str, description: str) -> Project:

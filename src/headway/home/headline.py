@@ -1,0 +1,48 @@
+"""Which metric says most about a list of runs. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+# What people look at first, the most telling first; the words stand for names like `val_accuracy` and `test-f1_macro` too.
+_TELLING = ("roc_auc", "auc", "f1", "accuracy", "acc", "r2", "rmse", "mae", "mse", "log_loss", "loss", "error", "score")
+_PLACES = ("test", "holdout", "val", "valid", "cv", "")
+_JUNK = (
+    "system/",
+    "time",
+    "seconds",
+    "duration",
+    "memory",
+    "cpu",
+    "gpu",
+    "epoch",
+    "step",
+    "lr",
+    "learning_rate",
+    "train",
+)
+
+
+def choose(metrics: Sequence[Mapping[str, float]]) -> str | None:
+    """The metric to show beside these runs: one that most of them have, told by its name; None if there is none at all."""
+    counts = Counter(name for one in metrics for name, value in one.items() if math.isfinite(value))
+    if not counts:
+        return None
+    most = max(counts.values())
+    common = [name for name, count in counts.items() if count * 2 >= most]
+    return min(common, key=lambda name: (_rank(name), -counts[name], name))
+
+
+def _rank(name: str) -> tuple[int, int, int]:
+    plain = name.lower().replace("-", "_").replace(" ", "_").replace("/", "_")
+    junk = any(word in name.lower() if word.endswith("/") else word in plain.split("_") for word in _JUNK)
+    telling = next((at for at, word in enumerate(_TELLING) if f"_{word}_" in f"_{plain}_"), len(_TELLING))
+    place = next((at for at, word in enumerate(_PLACES) if word in plain.split("_") or not word), len(_PLACES))
+    return int(junk), telling, place
+
+
+def course(values: Sequence[float | None]) -> list[float | None]:
+    """The values of runs listed newest first, as a line from the oldest to the newest."""
+    return [value if value is not None and math.isfinite(value) else None for value in reversed(values)]
