@@ -146,9 +146,15 @@ class _Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-def install(path: str) -> None:
-    """Log every output that this process's kernel will send to `path`. Processes that it starts do not inherit this."""
+def install(path: str = "") -> None:
+    """Log every output that this process's kernel will send to `path`, else to `HEADWAY_EVENTS`.
+
+    Processes that it starts do not inherit this.
+    """
+    path = path or os.environ.get("HEADWAY_EVENTS", "")
     os.environ.pop("HEADWAY_EVENTS", None)
+    if not path:
+        return
     if TARGET in sys.modules:
         wrap(sys.modules[TARGET].Session, Log(path))
     elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
@@ -158,9 +164,7 @@ def install(path: str) -> None:
 def main() -> None:
     """Be the kernel."""
     del sys.path[0]  # this file's folder; a kernel has its working folder first
-    path = os.environ.get("HEADWAY_EVENTS")
-    if path:  # else the environment's boot has installed it already
-        install(path)
+    install()  # unless the environment's boot has done it already
     try:
         from ipykernel import kernelapp  # type: ignore[import-untyped,unused-ignore]
     except ImportError:

@@ -135,6 +135,16 @@ def _set_status(db: Session, row: Run, status: str, end_time: int | None) -> Non
         events.publish(db, events.RunChanged(row.uuid, row.project_id, status))
 
 
+def begin_run(db: Session, run_id: str, start_time: int) -> None:
+    """A run that was scheduled runs now. For the platform's own use: checks no rights. Unknown runs are ignored."""
+    row = db.scalar(select(Run).where(Run.uuid == run_id).with_for_update())
+    if row is not None and row.status == "SCHEDULED":
+        _set_status(db, row, "RUNNING", None)
+        row.start_time = start_time
+        row.version += 1
+        db.flush()
+
+
 def end_run(db: Session, run_id: str, status: str, end_time: int | None = None, cause: str = "") -> None:
     """How a run ended, as the platform knows it. For the platform's own use: checks no rights. Unknown runs are ignored.
 
