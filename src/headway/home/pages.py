@@ -23,7 +23,7 @@ from headway.web.render import fragment, page
 router = APIRouter(include_in_schema=False)
 router.include_router(settings_pages.router)
 
-NAV = [NavItem("Home", "house", "/", 0), NavItem("Overview", "layout-dashboard", "", 10)]
+NAV = [NavItem("Home", "house", "/", 0), NavItem("Overview", "layout-dashboard", "", 5)]
 
 RUNS, FILES, MEMBERS = 8, 6, 8
 
