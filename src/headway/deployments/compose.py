@@ -5,12 +5,15 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from headway.clock import now_ms
 from headway.deployments import states
 from headway.deployments.tables import Endpoint, EndpointKey, Revision
 from headway.deployments.traffic import Endpoint as Route
 from headway.deployments.traffic import Key, Replica, Routes
 from headway.deployments.traffic import Revision as Share
 from headway.engines.host import Host
+from headway.people import guard, rules
+from headway.people.tables import Token, User
 
 PLATFORM_KEY = "platform"
 
@@ -29,7 +32,25 @@ def routes(db: Session, host: Host, platform_digest: str, generation: int) -> Ro
     for row in db.scalars(select(EndpointKey).where(EndpointKey.revoked_at.is_(None))):
         if row.endpoint_id in known:
             keys[row.digest] = Key(row.id, frozenset({row.endpoint_id}))
+    keys |= _tokens(db, found)
     return Routes(generation, {f"{e.slug}/{e.name}": _route(host, e) for e in found}, keys)
+
+
+def _tokens(db: Session, endpoints: list[Endpoint]) -> dict[str, Key]:
+    """People's own tokens open the endpoints of the projects that they may see; a token that expires leaves at the next look."""
+    moment = now_ms()
+    keys = {}
+    query = select(Token, User).join(User, User.id == Token.user_id).where(Token.revoked_at.is_(None))
+    for token, user in db.execute(query.where(User.disabled_at.is_(None))):
+        if token.expires_at is not None and token.expires_at <= moment:
+            continue
+        scopes = rules.SCOPES.get(token.scope, frozenset())
+        who = rules.Who(user.id, user.name, user.admin, "token", token.project_id, scopes)
+        projects = {e.project_id for e in endpoints}
+        seen = {project for project in projects if guard.may(db, who, rules.VIEW, project)}
+        if opened := frozenset(e.id for e in endpoints if e.project_id in seen):
+            keys[token.digest] = Key(f"token-{token.id}", opened)
+    return keys
 
 
 def _route(host: Host, endpoint: Endpoint) -> Route:

@@ -32,10 +32,12 @@ from headway.environments.states import FAILED as BUILD_FAILED
 from headway.errors import HeadwayError
 from headway.models import service as models
 from headway.people.credentials import digest
+from headway.people.rules import Who
 
 log = logging.getLogger("headway.deployments")
 
 INTERVAL_S = 0.25
+_PLATFORM = Who("", "headway", admin=True)
 START_MS = 180_000
 
 
@@ -86,8 +88,7 @@ def ensure_gateway(host: Host) -> None:
 def _asked(host: Host, revision_id: str, now: int) -> None:
     """Its bundle is fetched and made readable, and its environment asked for."""
     with host.database.read() as db:
-        version = models.by_id(db, db.get_one(Revision, revision_id).version_id)
-        db.expunge_all()
+        version = models.by_id(db, _PLATFORM, db.get_one(Revision, revision_id).version_id)
     folder = processes.bundle_folder(host, revision_id)
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -104,6 +104,13 @@ def replica_log(host: Host, revision_id: str, index: int = 0) -> str:
     return "".join(tail(path / "output.log") for _, path in sorted(starts))
 
 
+def newest_log(host: Host, revision_id: str, index: int = 0) -> Path:
+    """The file that the replica which runs now writes."""
+    where = folder(host, revision_id)
+    found = [p / "output.log" for p in where.glob(f"replica-{index}*") if (p / "output.log").is_file()]
+    return max(found, key=lambda p: p.stat().st_mtime_ns, default=where / f"replica-{index}" / "output.log")
+
+
 def tail(path: Path, size: int = _LOG_BYTES) -> str:
     """The end of a log; empty while there is none."""
     try:

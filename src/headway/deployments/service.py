@@ -21,6 +21,7 @@ from headway.deployments.traffic import WHOLE
 from headway.engines import keeper
 from headway.errors import Conflict, NotFound, Unprocessable
 from headway.events import EndpointChanged, publish
+from headway.models.service import Version
 from headway.people import audit, guard
 from headway.people.credentials import digest, new_secret
 from headway.people.rules import DEPLOY, VIEW, Who
@@ -37,15 +38,6 @@ class HasSlug(Protocol):
     slug: str
 
 
-class HasVersion(Protocol):
-    """A model version, as far as deployments know it."""
-
-    id: str
-    name: str
-    version: int
-    run_id: str | None
-
-
 def clean_name(text: str) -> str:
     """The endpoint name that a model's name suggests: `Churn model (v2)` -> `churn-model-v2`."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:63].strip("-") or "model"
@@ -55,7 +47,7 @@ def deploy(
     db: Session,
     who: Who,
     project: HasSlug,
-    version: HasVersion,
+    version: Version,
     *,
     name: str | None = None,
     canary: float | None = None,
@@ -84,7 +76,7 @@ def deploy(
         db.flush()
     revision = _add(db, who, endpoint, version, canary=canary, replicas=replicas, memory_mb=memory_mb)
     audit.note(db, who, "endpoint.deploy", name, project_id=project.id, revision=revision.number, model=version.name,
-               version=str(version.version), canary=canary)  # fmt: skip
+               version=str(version.number), canary=canary)  # fmt: skip
     changed(db, endpoint)
     return revision
 
@@ -93,7 +85,7 @@ def _add(
     db: Session,
     who: Who,
     endpoint: Endpoint,
-    version: HasVersion,
+    version: Version,
     *,
     canary: float | None,
     replicas: int,
@@ -102,7 +94,7 @@ def _add(
     numbers = [r.number for r in endpoint.revisions]
     moment = now_ms()
     revision = Revision(id=new_id(), endpoint_id=endpoint.id, number=max(numbers, default=0) + 1, version_id=str(version.id),
-                        model=version.name, version=str(version.version), run_id=version.run_id, state=states.ASKED,
+                        model=version.name, version=str(version.number), run_id=version.run_id or None, state=states.ASKED,
                         intent=WHOLE if canary is None else round(canary * 100), replicas=replicas, memory_mb=memory_mb,
                         created_by=who.user_id, created_name=who.name, created_at=moment, began_at=moment)  # fmt: skip
     if canary is None:
@@ -225,6 +217,7 @@ def scale(db: Session, who: Who, endpoint: Endpoint, replicas: int) -> Endpoint:
 
 def end(db: Session, row: Revision, state: str, reason: str = "", hint: str = "") -> None:
     """A revision that was under way is over, with the reason."""
+    row.failed_in = row.state if state == states.FAILED else ""
     row.state, row.reason, row.hint, row.weight = state, reason, hint, 0
     row.ended_at = row.began_at = now_ms()
     for process in keeper.of_owner(db, "build", row.id):

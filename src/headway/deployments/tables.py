@@ -50,6 +50,7 @@ class Revision(Base):
     state: Mapped[str] = mapped_column(String(16), default="asked")
     reason: Mapped[str] = mapped_column(Text, default="")
     hint: Mapped[str] = mapped_column(Text, default="")
+    failed_in: Mapped[str] = mapped_column(String(16), default="")  # the state that it did not get out of
     weight: Mapped[int] = mapped_column(Integer, default=0)
     intent: Mapped[int] = mapped_column(Integer)
     replicas: Mapped[int] = mapped_column(Integer, default=1)

@@ -6,7 +6,7 @@ import json
 import re
 import time
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Verdict:
     hint: str = ""
     at: str = ""
     examples: int = 0
+    methods: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     def to_json(self) -> str:
@@ -51,14 +52,16 @@ def prove(folder: Path) -> Verdict:
     """Loads the bundle here and replays its examples. Raises nothing that the bundle can cause."""
     started = time.perf_counter()
     try:
-        verdict = Verdict(True, "done", examples=_prove(folder))
+        replayed, methods = _prove(folder)
+        verdict = Verdict(True, "done", examples=replayed, methods=methods)
     except Failed as failed:
         verdict = failed.verdict
     verdict.seconds = round(time.perf_counter() - started, 3)
     return verdict
 
 
-def _prove(folder: Path) -> int:
+def _prove(folder: Path) -> tuple[int, list[str]]:
+    """(examples replayed, methods of the model). Raises Failed."""
     try:
         manifest = bundle.read(folder)
         bundle.check(folder, manifest)
@@ -69,7 +72,7 @@ def _prove(folder: Path) -> int:
     loaded = _load(folder)
     predictor = Predictor(loaded, examples)
     if examples is None:
-        return _replay_mlflow_example(folder, predictor)
+        return _replay_mlflow_example(folder, predictor), list(loaded.methods)
     found = _ask(predictor, examples.payload(), examples.method)
     key = "probabilities" if examples.method == "predict_proba" else "predictions"
     for row, (expected, got) in enumerate(zip(examples.predictions, found[key], strict=False)):
@@ -77,7 +80,7 @@ def _prove(folder: Path) -> int:
             told = f"recorded {_short(expected)}, here {_short(got)}"
             raise Failed("examples", f"Example {row} is answered otherwise than when it was trained: {told}.",
                          "Its environment is not the training's: check the versions in its lock, log it again.")  # fmt: skip
-    return len(examples.predictions)
+    return len(examples.predictions), list(loaded.methods)
 
 
 def _short(value: Any) -> str:
