@@ -1,0 +1,146 @@
+"""What keeps capture out of the user's way: original first, ours behind a guard, and a budget for each source."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+import time
+from collections.abc import Callable
+from types import CodeType, FrameType, FunctionType, TracebackType
+from typing import Any
+
+__all__ = ["Source", "hide", "strip", "wrap"]
+
+GRACE_NS = 250_000_000
+SHARE = 0.01
+
+# The file name of our wrappers. `warnings` skips frames whose file names both words when it counts `stacklevel`, so a
+# warning raised below a wrapper is still attributed to the user's line; `strip` removes them from printed tracebacks.
+HIDDEN_FILE = "<headway: importlib _bootstrap>"
+
+STARTED_NS = time.perf_counter_ns()
+
+
+class Source:
+    """One source of facts: its cost so far, and whether it is switched off."""
+
+    __slots__ = ("errors", "name", "off", "spent_ns", "why")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.spent_ns = 0
+        self.errors = 0
+        self.off = False
+        self.why = ""
+
+    def spend(self, nanoseconds: int) -> None:
+        """Counts time on the user's thread; over 1 % of the wall time, after a grace, the source ends."""
+        self.spent_ns += nanoseconds
+        if self.spent_ns > GRACE_NS and not self.off:
+            wall = time.perf_counter_ns() - STARTED_NS
+            if self.spent_ns > GRACE_NS + SHARE * wall:
+                self.stop(f"it took {self.spent_ns / 1e6:.0f} ms of {wall / 1e9:.1f} s")
+
+    def stop(self, why: str) -> None:
+        self.off, self.why = True, why
+
+    def failed(self, error: BaseException) -> None:
+        """An error of ours: swallowed, unless it came from a signal handler of the user that ran meanwhile."""
+        self.errors += 1
+        if self.errors > 50:
+            self.stop(f"it failed {self.errors} times, last with {type(error).__name__}")
+        if from_signal_handler(error.__traceback__):
+            raise error
+
+
+def from_signal_handler(trace: TracebackType | None) -> bool:
+    codes = set()
+    for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGVTALRM):
+        code = getattr(signal.getsignal(number), "__code__", None)
+        if code is not None:
+            codes.add(code)
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def hide(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Marks a wrapper's code so that warnings and tracebacks pass over it."""
+    if isinstance(function, FunctionType):
+        code: CodeType = function.__code__
+        function.__code__ = code.replace(co_filename=HIDDEN_FILE)
+    return function
+
+
+Enter = Callable[[FrameType, tuple[Any, ...], dict[str, Any]], Any]
+Leave = Callable[[Any, Any, BaseException | None], None]
+
+
+def wrap(original: Callable[..., Any], source: Source, enter: Enter, leave: Leave) -> Callable[..., Any]:
+    """A function that calls `original` and returns exactly what it returns or raises.
+
+    `enter(frame of the caller, args, kwargs)` gives a token, or None for "not this call"; `leave(token, result, error)`
+    comes after. Both are guarded and timed.
+    """
+
+    @functools.wraps(original)
+    def headway_wrapper(*args: Any, **kwargs: Any) -> Any:
+        token = None
+        if not source.off:
+            try:
+                token = begin(source, enter, sys._getframe(1), args, kwargs)
+            except RecursionError:
+                token = None
+        if token is None:
+            return original(*args, **kwargs)
+        try:
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            finish(source, leave, token, None, error)
+            raise
+        finish(source, leave, token, result, None)
+        return result
+
+    return hide(headway_wrapper)
+
+
+def begin(source: Source, enter: Enter, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    started = time.perf_counter_ns()
+    try:
+        return enter(frame, args, kwargs)
+    except Exception as error:
+        source.failed(error)
+        return None
+    finally:
+        source.spend(time.perf_counter_ns() - started)
+
+
+def finish(source: Source, leave: Leave, token: Any, result: Any, error: BaseException | None) -> None:
+    started = time.perf_counter_ns()
+    try:
+        leave(token, result, error)
+    except Exception as ours:
+        source.failed(ours)
+    finally:
+        source.spend(time.perf_counter_ns() - started)
+
+
+def strip(error: BaseException | None, seen: set[int] | None = None) -> None:
+    """Removes our wrappers' frames from the traceback of an exception, its causes and contexts."""
+    seen = set() if seen is None else seen
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == HIDDEN_FILE:
+            trace = trace.tb_next
+        error.__traceback__ = trace
+        while trace is not None:
+            while trace.tb_next is not None and trace.tb_next.tb_frame.f_code.co_filename == HIDDEN_FILE:
+                trace.tb_next = trace.tb_next.tb_next
+            trace = trace.tb_next
+        if error.__cause__ is not None:
+            strip(error.__cause__, seen)
+        error = error.__context__

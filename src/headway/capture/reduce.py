@@ -1,0 +1,344 @@
+"""Facts to a record: `{params, metrics, models, trainings, data, figures, code, environment, notes}`. Pure.
+
+Called again and again while a run goes on, with all facts so far: the same facts always give the same record.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from headway.capture.parameters import Parameters
+from headway.capture.program import CELLS, MODULE, Place, Program
+from headway.capture.results import Candidate, Results
+
+__all__ = ["reduce"]
+
+Record = dict[str, Any]
+CHILD_TRAININGS = 30
+
+
+def reduce(facts: Iterable[dict[str, Any]]) -> Record:
+    """The record of a run. `facts` are those of all its processes, each file in its own order."""
+    return _Reduction(list(facts)).record()
+
+
+class _Reduction:
+    def __init__(self, facts: list[dict[str, Any]]) -> None:
+        self.facts = _of_main(facts)
+        self.program = Program()
+        self.sites: dict[int, dict[str, Any]] = {f["s"]: f for f in self.facts if f["k"] == "site"}
+        self.trainings: dict[int, dict[str, Any]] = {}
+        self.by_object: dict[int, int] = {}
+        self.latest: int | None = None
+        self.names: dict[tuple[str, str], dict[str, Any]] = {}
+        self.ran: set[str] = set()
+        self.data: list[dict[str, Any]] = []
+        self.figures: list[dict[str, Any]] = []
+        self.notes: list[str] = []
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.main = next((str(f.get("main") or "") for f in self.facts if f["k"] == "start"), "")
+        for fact in self.facts:
+            if fact["k"] == "source":
+                self.program.add(fact["file"], fact["text"], fact.get("cell"))
+        self.results = Results(self.program)
+        self.parameters = Parameters(self.program)
+
+    def record(self) -> Record:
+        for fact in self.facts:
+            handler = getattr(self, f"_on_{fact['k']}", None)
+            if handler is not None:
+                handler(fact, self.sites.get(fact.get("s", -1), {}))
+        self.parameters.from_source(self.names, self.ran)
+        metrics = _named(self.results.merged())
+        self._attribute(metrics)
+        return {
+            "params": {p.name: {"value": p.value, "witnesses": p.witnesses} for p in self.parameters.found.values()},
+            "metrics": {name: _metric(group) for name, group in metrics.items()},
+            "models": self._models(),
+            "trainings": self._trainings(),
+            "data": _unique(self.data),
+            "figures": _unique(self.figures),
+            "code": self._code(),
+            "environment": next((_bare(f) for f in reversed(self.facts) if f["k"] == "env"), {}),
+            "notes": self._notes(),
+            "ended": any(f["k"] == "end" for f in self.facts),
+        }
+
+    # -- facts
+
+    def _on_start(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        self.parameters.command_line([str(w) for w in fact.get("argv") or ()])
+
+    def _on_site(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        self.ran.add(_function(fact["fn"]))
+        self.ran.update(_function(up[2]) for up in fact.get("up") or ())
+
+    def _on_args(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        self.parameters.arguments(fact, site)
+
+    def _on_call(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        for name, value in (fact.get("params") or {}).items():
+            self.parameters.add(name, value, "call", site.get("file", ""), (site.get("at") or [0])[0], owner=fact["fn"])
+
+    def _on_fit(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if not site:
+            return
+        if fact.get("failed"):
+            self.notes.append(f"{fact['cls']}.fit raised {fact['failed']} ({_at(site)})")
+            return
+        self.parameters.fit(fact, site)
+        if fact["type"] == "helper":
+            return
+        training = self._training(fact, site)
+        self.results.curves(fact, site, training)
+
+    def _training(self, fact: dict[str, Any], site: dict[str, Any]) -> int:
+        """The training a fit belongs to: fits at one line are one, a sweep when there are several."""
+        key = fact["s"]
+        known = self.trainings.get(key)
+        if known is None:
+            known = self.trainings[key] = {
+                "id": len(self.trainings) + 1, "class": fact["cls"], "inner": fact.get("inner"), "type": fact["type"],
+                "file": site["file"], "line": site["at"][0], "fits": [], "started": fact["t"], "metrics": {},
+            }  # fmt: skip
+        search = fact.get("search") or {}
+        known["fits"].append(
+            {"class": fact["cls"], "inner": fact.get("inner"), "params": fact.get("params") or {}, "seconds": fact.get("seconds"),
+             "found": fact.get("found") or {}, "loop": fact.get("n") or {}, "object": fact.get("id"), "t": fact["t"],
+             "x": fact.get("x"), "best_params": search.get("best_params") or {}, "trials": search.get("table")}
+        )  # fmt: skip
+        if fact.get("id") is not None:
+            self.by_object[fact["id"]] = known["id"]
+        self.latest = int(known["id"])
+        return self.latest
+
+    def _on_validate(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            self.parameters.fit(fact, site)
+            self.results.validation(
+                fact, site, self._training(fact, site) if fact["fn"] != "cross_val_predict" else None
+            )
+
+    def _on_round(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            self.results.rounds(fact, site)
+
+    def _on_score(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            training = self.by_object.get(fact.get("of") or 0, self.latest)
+            self.results.score(fact, site, training)
+
+    def _on_print(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            self.results.printed(fact, site, None)
+
+    _on_log = _on_bar = _on_print
+
+    def _on_plot(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            self.results.plotted(fact, site, None)
+
+    def _on_names(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        cell = fact.get("cell")
+        file = str(fact.get("file") or self.main)
+        module = (
+            self.program.sources[file].module if file in self.program.sources else CELLS if cell is not None else file
+        )
+        function = _function(fact["fn"])
+        order = (cell or 0, 1_000_000_000 if function == MODULE else int(fact.get("line") or 0))
+        place = Place(module, function, order)
+        values = fact.get("values") or {}
+        self.names.setdefault((module, function), {}).update(values)
+        for name, told in values.items():
+            if "o" in told:
+                self._object(name, told["o"], file, fact["t"])
+            else:
+                self.results.name(name, told, file, place, fact["t"], None)
+
+    def _object(self, name: str, told: dict[str, Any], file: str, when: int) -> None:
+        """An object that learns, of the user's classes or torch's."""
+        cls = str(told["class"])
+        self.objects[f"{name}:{cls}"] = {"name": name, "class": cls, "kind": told["kind"], "module": told["module"]}
+        constructor = self.program.classes.get(cls)
+        known = set(constructor.parameters()) | set(constructor.defaults()) if constructor is not None else set()
+        for attribute, value in (told.get("attrs") or {}).items():
+            if attribute in known and "v" in value:
+                self.parameters.add(attribute, value["v"], "names", file, 0, owner=cls)
+            elif "l" in value:
+                self.results.attribute(name, cls, attribute, value, file, when)
+
+    def _on_cell(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if fact.get("file") and "shown" in fact:
+            self.results.shown(fact["shown"], fact["file"], fact["t"], None)
+
+    def _on_file(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        self.data.append({"kind": "file", "path": fact["path"], "size": fact["size"], "mtime": fact["mtime"]})
+
+    def _on_folder(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        self.data.append({"kind": "folder", "path": fact["path"], "files": fact["files"]})
+
+    def _on_data(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        self.data.append({"kind": "call", "name": fact["fn"], "path": fact.get("path"), "params": fact.get("params") or {},
+                          "shape": fact.get("x") or {}, "file": site.get("file"), "line": (site.get("at") or [0])[0]})  # fmt: skip
+
+    def _on_figure(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        self.figures.append({"path": fact["path"], "how": fact["how"], "file": site.get("file"), "cell": fact.get("cell"),
+                             "line": (site.get("at") or [0])[0]})  # fmt: skip
+
+    # -- the record
+
+    def _attribute(self, metrics: dict[str, list[Candidate]]) -> None:
+        """Each training gets the metrics whose expressions read its model, or that came after its fit."""
+        by_id = {t["id"]: t for t in self.trainings.values()}
+        for name, group in metrics.items():
+            training = next((c.training for c in group if c.training is not None), None)
+            if training in by_id:
+                by_id[training]["metrics"][name] = group[0].points[-1][1]
+
+    def _models(self) -> list[dict[str, Any]]:
+        saved = {f["id"]: f for f in self.facts if f["k"] == "model"}
+        found: list[dict[str, Any]] = []
+        predictors = [t for t in self.trainings.values() if t["type"] == "predictor"] or list(self.trainings.values())
+        for training in predictors:
+            for fit in _last_of_class(training["fits"]):
+                model = saved.get(fit["object"] or 0, {})
+                found.append({"class": fit["class"], "inner": model.get("inner") or fit["inner"], "folder": model.get("folder"),
+                              "training": training["id"], "file": training["file"], "line": training["line"],
+                              "library": "sklearn" if fit["class"] != "Booster" else ""})  # fmt: skip
+        known = {m["class"] for m in found}
+        for told in self.objects.values():
+            if told["class"] not in known:
+                known.add(told["class"])
+                found.append(
+                    {
+                        "class": told["class"],
+                        "inner": None,
+                        "folder": None,
+                        "training": None,
+                        "name": told["name"],
+                        "library": told["kind"],
+                    }
+                )
+        return found
+
+    def _trainings(self) -> list[dict[str, Any]]:
+        found = []
+        for training in self.trainings.values():
+            fits = training["fits"]
+            one = {k: training[k] for k in ("id", "class", "inner", "type", "file", "line", "started", "metrics")}
+            one["params"] = fits[-1]["params"] if len(fits) == 1 else _common([f["params"] for f in fits])
+            one["best_params"] = fits[-1]["best_params"]
+            one["data"] = fits[0]["x"]
+            one["seconds"] = round(sum(f["seconds"] or 0 for f in fits), 3)
+            if fits[-1]["trials"]:
+                one["trials"] = fits[-1]["trials"]
+            if len(fits) > 1:
+                one["sweep"] = [
+                    {
+                        "class": f["class"],
+                        "params": _differing(f["params"], one["params"]),
+                        "loop": f["loop"],
+                        "seconds": f["seconds"],
+                    }
+                    for f in fits[:500]
+                ]
+            found.append(one)
+        return found
+
+    def _code(self) -> list[dict[str, Any]]:
+        found = [
+            {"file": s.file, "cell": s.index if s.module == CELLS else None, "text": s.text}
+            for s in self.program.sources.values()
+        ]
+        cells = [f for f in self.facts if f["k"] == "cell" and not f.get("muted")]
+        if cells:
+            found = [c for c in found if c["cell"] is None]
+            found += [
+                {"file": f.get("file"), "cell": f["n"], "text": f.get("text", ""), "ok": f.get("ok")} for f in cells
+            ]
+        return found
+
+    def _notes(self) -> list[str]:
+        notes = list(self.notes)
+        for fact in self.facts:
+            if fact["k"] == "end" and fact.get("off"):
+                notes += [f"The source «{name}» was switched off: {why}." for name, why in fact["off"].items()]
+            elif fact["k"] == "note":
+                notes.append(f"A source could not be set up or failed: {fact['text']}.")
+            elif fact["k"] == "unsaved":
+                notes.append(f"The model {fact['cls']} was not saved: {fact['why']}.")
+        return list(dict.fromkeys(notes))
+
+
+def _of_main(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The facts of the run's own process; of helpers it started only what they read, unless it did nothing itself."""
+    roles = {f["_pid"]: f.get("role") for f in facts if f["k"] == "start" and "_pid" in f}
+    main = [f for f in facts if roles.get(f.get("_pid"), "main") == "main"]
+    telling = {"fit", "score", "validate", "round", "names", "print"}
+    if any(f["k"] in telling for f in main):
+        return main + [f for f in facts if f["k"] in ("file", "folder") and roles.get(f.get("_pid")) == "child"]
+    counts = Counter(f.get("_pid") for f in facts if f["k"] in telling)
+    return [f for f in facts if f.get("_pid") == counts.most_common(1)[0][0]] if counts else main
+
+
+def _named(groups: list[list[Candidate]]) -> dict[str, list[Candidate]]:
+    """Each group under its best name; where two compete, what tells them apart is added, else a number."""
+    found: dict[str, list[Candidate]] = {}
+    for group in groups:
+        names = sorted(((rank, name) for c in group for rank, name in c.names), key=lambda n: n[0])
+        base = names[0][1] if names else "value"
+        qualifier = next((c.qualifier for c in group if c.qualifier), "")
+        options = [f"{base}/{qualifier}" if qualifier else base]
+        options += [f"{n}/{qualifier}" if qualifier else n for r, n in names[1:] if r < 40]
+        options += [f"{options[0]}_{n}" for n in range(2, 500)]
+        found[next(o for o in options if o not in found)] = group
+    return found
+
+
+def _metric(group: list[Candidate]) -> dict[str, Any]:
+    best = max(group, key=lambda c: (len(c.points) if c.series or len(c.points) > 1 else 0, c.exact))
+    return {
+        "points": _ordered(best.points),
+        "series": best.series or len(best.points) > 1,
+        "witnesses": [c.witness() for c in group],
+        "training": next((c.training for c in group if c.training is not None), None),
+    }
+
+
+def _ordered(points: list[tuple[int | None, float, int]]) -> list[list[Any]]:
+    """Points with their own steps where those grow, else counted."""
+    steps = [p[0] for p in points]
+    growing = all(s is not None for s in steps) and all(a < b for a, b in zip(steps, steps[1:], strict=False))  # type: ignore[operator]
+    return [[p[0] if growing else i, p[1], p[2]] for i, p in enumerate(points)]
+
+
+def _last_of_class(fits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of many fits at one line, the last of each class."""
+    return list({(f["class"], f["inner"]): f for f in fits}.values())
+
+
+def _common(all_params: list[dict[str, Any]]) -> dict[str, Any]:
+    first = all_params[0]
+    return {k: v for k, v in first.items() if all(p.get(k, ...) == v for p in all_params)}
+
+
+def _differing(params: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in params.items() if k not in common}
+
+
+def _unique(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({repr(sorted(i.items(), key=lambda p: p[0])): i for i in items}.values())
+
+
+def _bare(fact: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in fact.items() if k not in ("k", "t", "_pid")}
+
+
+def _function(qualified: str) -> str:
+    return qualified.replace(".<locals>", "")
+
+
+def _at(site: dict[str, Any]) -> str:
+    return f"{str(site.get('file', '')).rsplit('/', 1)[-1]}:{(site.get('at') or [0])[0]}"

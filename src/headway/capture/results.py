@@ -1,0 +1,578 @@
+"""Metrics and series out of facts: candidates from each source, named by their code, merged where they mean the same."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from headway.capture.lexicon import is_metric_name, is_noise_name, words
+from headway.capture.program import COUNTER, PARAMETER, RESULT, Definition, Place, Program, call_name
+from headway.capture.templates import Slot, clause, slots
+
+__all__ = ["Candidate", "Results"]
+
+# Which source is trusted most for a value: the call itself, then the name, then the printed text.
+TRUST = {
+    "round": 0,
+    "fit": 1,
+    "validate": 1,
+    "score": 2,
+    "names": 3,
+    "plot": 4,
+    "print": 5,
+    "log": 5,
+    "bar": 5,
+    "cell": 6,
+}
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One source's view of a metric: its points, what it could be called, and the keys that tie it to others."""
+
+    source: str
+    file: str
+    line: int
+    expression: str
+    points: list[tuple[int | None, float, int]] = field(default_factory=list)  # step, value, milliseconds
+    names: list[tuple[int, str]] = field(default_factory=list)  # rank (less is better), name
+    keys: set[Any] = field(default_factory=set)
+    exact: bool = True
+    training: int | None = None
+    qualifier: str = ""
+    series: bool = False
+
+    def add(self, step: int | None, value: Any, when: int) -> None:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            self.points.append((step, float(value), when))
+
+    def name(self, rank: int, name: str) -> None:
+        clean = re.sub(r"[^A-Za-z0-9_.\- /]+", "_", name).strip("_ ./-")[:120]
+        if clean:
+            self.names.append((rank, clean))
+
+    def witness(self) -> dict[str, Any]:
+        return {"source": self.source, "file": self.file, "line": self.line, "expression": self.expression[:200]}
+
+
+class Results:
+    """Collects candidates, fact by fact, in the order in which they happened."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.found: dict[Any, Candidate] = {}
+
+    def candidate(self, key: Any, source: str, site: dict[str, Any], expression: str) -> Candidate:
+        if key not in self.found:
+            at = site.get("at") or [0]
+            self.found[key] = Candidate(source, str(site.get("file", "")), int(at[0]), expression)
+        return self.found[key]
+
+    # -- library calls
+
+    def score(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
+        """`accuracy_score(...)`, `model.score(...)`."""
+        name, value = str(fact["fn"]), fact.get("v")
+        call = self.program.call_at(site["file"], site["at"])
+        values = value if isinstance(value, dict) else {"": value}
+        loop = _string_of_loop(self.program, call, fact.get("n") or {})
+        for part, number in values.items():
+            if isinstance(number, (dict, list, str)) or number is None:
+                continue
+            key = ("score", fact["s"], part, loop)
+            found = self.candidate(key, "score", site, ast.unparse(call) if call is not None else name)
+            found.training = training
+            found.qualifier = loop
+            step = _step(self.program, call, fact.get("n") or {})
+            found.add(step, number, fact["t"])
+            if len(found.points) == 1:
+                base = _metric_function(name, str(fact.get("meaning", "")))
+                self._name_score(found, base if not part else f"{base}_{part}", call)
+                found.keys.add(("call", site["file"], tuple(site["at"]), part, loop))
+
+    def _name_score(self, found: Candidate, base: str, call: ast.Call | None) -> None:
+        found.name(40, base)
+        if call is None:
+            return
+        goes = self.program.assigned_to(call)
+        if goes is not None:
+            variable, how = goes
+            if is_metric_name(variable):
+                informative = len(words(variable)) > 1 or len(variable) > 4
+                found.name(20 if informative else 35, variable)
+            elif len(variable) > 2 and how != "entry":
+                found.name(30, f"{base}_{variable}" if not set(words(variable)) & set(words(base)) else variable)
+            if how == "assign":
+                self._tie(found, variable, self.program.place(call))
+        which = _data_set(call)
+        if which:
+            found.name(25, f"{which}_{base}")
+
+    def _tie(self, found: Candidate, variable: str, place: Place) -> None:
+        """Ties a candidate to a variable as it is bound at a place."""
+        definition = self.program.definition(variable, place)
+        if definition is not None:
+            found.keys.add(_definition_key(definition))
+
+    def rounds(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        for name, value in (fact.get("w") or {}).items():
+            found = self.candidate(("round", fact["s"], fact.get("c"), name), "round", site, name)
+            found.add(fact.get("i"), value, fact["t"])
+            found.series = True
+            if len(found.points) == 1:
+                found.name(10, name)
+
+    def curves(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
+        """What a fitted object says of itself: outcomes, and series over its iterations."""
+        loop = _string_of_loop(self.program, self.program.call_at(site["file"], site["at"]), fact.get("n") or {})
+        series = {**(fact.get("series") or {}), **(fact.get("curves") or {})}
+        for name, values in series.items():
+            found = self.candidate(("curve", fact.get("id"), fact["s"], name), "fit", site, f"{fact['cls']}.{name}")
+            found.points, found.series, found.training, found.qualifier = [], True, training, loop
+            for step, value in enumerate(values):
+                found.add(step, value, fact["t"])
+            found.name(15, "loss" if name == "loss_curve_" else name.strip("_"))
+        best = (fact.get("search") or {}).get("best_score")
+        if best is not None:
+            found = self.candidate(("best", fact["s"], loop), "fit", site, f"{fact['cls']}.best_score_")
+            found.training, found.qualifier = training, loop
+            found.add(None, best, fact["t"])
+            found.name(22, "best_score")
+            found.keys.add(("value", best))
+
+    def validation(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
+        """Cross-validation: the mean over the folds; the columns of a booster's `cv` as series over rounds."""
+        call = self.program.call_at(site["file"], site["at"])
+        expression = ast.unparse(call) if call is not None else str(fact["fn"])
+        loop = _string_of_loop(self.program, call, fact.get("n") or {})
+        scoring = str((fact.get("options") or {}).get("scoring") or "")
+        for name, values in (fact.get("scores") or {}).items():
+            if not isinstance(values, list) or not values or name.endswith(("time", "size")):
+                continue
+            found = self.candidate(("validate", fact["s"], name, loop), "validate", site, expression)
+            found.training, found.qualifier = training, loop
+            if fact["fn"] in ("cv", "learning_curve", "validation_curve"):
+                found.points, found.series = [], True
+                for step, value in enumerate(values):
+                    found.add(step, value, fact["t"])
+                found.name(12, name)
+                continue
+            mean = math.fsum(values) / len(values)
+            found.add(_step(self.program, call, fact.get("n") or {}), mean, fact["t"])
+            found.name(18, _validated_name(name, scoring))
+            self._spread(fact, site, found, values)
+            goes = self.program.assigned_to(call) if call is not None else None
+            if goes is not None and fact["fn"] == "cross_val_score":
+                found.keys.add(("mean of", site["file"], goes[0]))
+
+    def _spread(self, fact: dict[str, Any], site: dict[str, Any], mean: Candidate, values: list[float]) -> None:
+        """The standard deviation is no metric of its own: it explains the mean."""
+        if len(values) > 1:
+            center = math.fsum(values) / len(values)
+            deviation = math.sqrt(math.fsum((v - center) ** 2 for v in values) / len(values))
+            mean.expression = f"{mean.expression}  [mean of {len(values)}, std {deviation:.4g}]"
+
+    # -- printed, logged, shown
+
+    def printed(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
+        call = self.program.call_at(site["file"], site["at"])
+        if call is None:
+            return
+        names = fact.get("n") or {}
+        values = fact.get("v") or []
+        if fact["k"] == "bar":
+            self._bar(fact, site, call, names)
+        target = call
+        if fact["k"] == "log":
+            target, values = _as_print(call, values)
+        for position, slot in enumerate(slots(target, values, names)):
+            self._slot(fact, site, call, position, slot, names, training)
+
+    def _bar(self, fact: dict[str, Any], site: dict[str, Any], call: ast.Call, names: dict[str, Any]) -> None:
+        for name, value in (fact.get("w") or {}).items():
+            if is_metric_name(name):
+                found = self.candidate(("bar", fact["s"], name), "bar", site, name)
+                found.name(15, name)
+                found.add(_step(self.program, call, names), value, fact["t"])
+
+    def _slot(
+        self, fact: dict[str, Any], site: dict[str, Any], call: ast.Call, position: int, slot: Slot,
+        names: dict[str, Any], training: int | None,
+    ) -> None:  # fmt: skip
+        parts = slot.value if isinstance(slot.value, dict) else {"": slot.value}
+        for part, value in parts.items():
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                continue
+            name = self._slot_name(call, slot, part, value)
+            if name is None:
+                continue
+            loop = _string_of_loop(self.program, call, names)
+            key = (fact["k"], fact["s"], position, part, loop)
+            found = self.candidate(key, fact["k"], site, ast.unparse(slot.node))
+            found.add(_step(self.program, call, names), value, fact["t"])
+            if len(found.points) == 1:
+                found.training, found.qualifier = training, loop
+                found.exact = isinstance(slot.node, ast.Name) and slot.node.id in names
+                for rank, text in name:
+                    found.name(rank, text)
+                self._tie_expression(found, slot.node, site, part, loop)
+
+    def _slot_name(self, call: ast.Call, slot: Slot, part: str, value: float) -> list[tuple[int, str]] | None:
+        """What a printed value is called, by rank; None when it is no result."""
+        place = self.program.place(call)
+        label = clause(slot.before, last=True) or (clause(slot.after, last=False) if not slot.before.strip() else "")
+        if part and not is_metric_name(part):
+            return None
+        core = part or core_name(slot.node)
+        meaning = self.program.meaning(slot.node, place)
+        labelled = is_metric_name(label) and len(words(label)) <= 7
+        outcome = self._counter_after_loop(slot.node, call)
+        if isinstance(slot.node, ast.Constant):
+            return None
+        if not part and not outcome:
+            if meaning in (COUNTER, PARAMETER) or is_noise_name(core):
+                return None
+            if meaning != RESULT and not labelled:
+                return None
+            if isinstance(value, int) and not labelled and not is_metric_name(core) and meaning != RESULT:
+                return None
+        found: list[tuple[int, str]] = []
+        text = "_".join(words(label)[-5:])
+        if labelled or (text and meaning == RESULT and not is_noise_name(label) and not is_metric_name(core)):
+            found.append((24 if labelled else 45, text if not part else f"{text}_{part}"))
+        if core:
+            found.append((22 if is_metric_name(core) and len(core) > 2 else 50, core))
+        return found or [(60, "value")]
+
+    def _counter_after_loop(self, node: ast.expr, call: ast.Call) -> bool:
+        """Whether a loop's counter is told after its loop: how long something took is a result."""
+        if not isinstance(node, ast.Name) or node.id in self.program.loop_names(call):
+            return False
+        definition = self.program.definition(node.id, self.program.place(call))
+        return (
+            definition is not None
+            and definition.kind == "loop"
+            and isinstance(definition.node, (ast.For, ast.AsyncFor))
+        )
+
+    def _tie_expression(self, found: Candidate, node: ast.expr, site: dict[str, Any], part: str, loop: str) -> None:
+        inner = node
+        while (
+            isinstance(inner, ast.Call)
+            and inner.args
+            and call_name(inner) in ("round", "float", "str")
+            and isinstance(inner.func, ast.Name)
+        ):
+            inner = inner.args[0]
+        if isinstance(inner, ast.Name):
+            self._tie(found, inner.id, self.program.place(inner))
+        if isinstance(inner, ast.Call):
+            at = (inner.lineno, inner.col_offset, inner.end_lineno or 0, inner.end_col_offset or 0)
+            found.keys.add(("call", site["file"], at, part, loop))
+            if (
+                call_name(inner) == "mean"
+                and isinstance(inner.func, ast.Attribute)
+                and isinstance(inner.func.value, ast.Name)
+            ):
+                found.keys.add(("mean of", site["file"], inner.func.value.id))
+            if (
+                isinstance(inner.func, ast.Attribute)
+                and call_name(inner) == "item"
+                and isinstance(inner.func.value, ast.Name)
+            ):
+                self._tie(found, inner.func.value.id, self.program.place(inner))
+
+    # -- names
+
+    def name(self, name: str, told: dict[str, Any], file: str, place: Place, when: int, training: int | None) -> None:
+        """A variable at the end of a cell, of a function, or of the program."""
+        definitions = self.program.all_definitions(name, place)
+        definition = self.program.definition(name, place)
+        if definition is None:
+            return
+        line = definition.place.order[1]
+        expression = ast.unparse(definition.value) if definition.value is not None else name
+        site = {"file": file, "at": [line]}
+        if "l" in told and (told.get("c") != "tuple"):
+            self._grown(name, told["l"], definitions, place, site, when, training)
+            return
+        for part, values in (told.get("h") or {}).items():
+            if is_metric_name(part) or is_metric_name(name):
+                found = self.candidate(("names", place.module, place.function, name, part), "names", site, expression)
+                found.points, found.series, found.training = (
+                    [(i, float(v), when) for i, v in enumerate(values)],
+                    True,
+                    training,
+                )
+                found.name(20, f"{name}_{part}" if is_metric_name(name) else part)
+        value = told.get("v")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return
+        if self.program.meaning(ast.Name(id=name), place) != RESULT or not _is_outcome(definition, name):
+            return
+        found = self.candidate(("names", *_definition_key(definition)), "names", site, expression)
+        found.points, found.training = [(None, float(value), when)], training
+        found.name(20 if is_metric_name(name) and len(name) > 2 else 55, name)
+        found.keys.add(_definition_key(definition))
+
+    def _grown(
+        self, name: str, values: list[Any], definitions: list[Definition], place: Place, site: dict[str, Any], when: int,
+        training: int | None,
+    ) -> None:  # fmt: skip
+        """A list that grew in a loop, of results."""
+        appended = [d for d in definitions if d.kind == "append"]
+        if not appended:
+            return
+        source = appended[-1]
+        meaning = self.program.meaning(source.value, source.place)
+        if meaning != RESULT and not (is_metric_name(name) and meaning not in (COUNTER, PARAMETER)):
+            return
+        site = {**site, "at": [source.place.order[1]]}
+        expression = ast.unparse(source.value) if source.value is not None else name
+        found = self.candidate(("names", place.module, place.function, name), "names", site, expression)
+        found.points, found.series, found.training = (
+            [(i, float(v), when) for i, v in enumerate(values) if v is not None],
+            True,
+            training,
+        )
+        inner = core_name(source.value) if source.value is not None else ""
+        found.name(21 if is_metric_name(name) else 45, name)
+        found.name(23 if is_metric_name(inner) and len(inner) > 2 else 52, inner)
+        if isinstance(source.value, ast.Call):
+            node = source.value
+            found.keys.add(
+                ("call", site["file"], (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset), "", "")
+            )
+        if isinstance(source.value, ast.Name):
+            self._tie(found, source.value.id, source.place)
+
+    def attribute(self, owner: str, cls: str, name: str, told: dict[str, Any], file: str, when: int) -> None:
+        """A series that a user's model keeps on itself: `self.losses`."""
+        values = told.get("l")
+        if values and is_metric_name(name):
+            found = self.candidate(("attribute", owner, name), "names", {"file": file, "at": [0]}, f"{owner}.{name}")
+            found.points, found.series = [(i, float(v), when) for i, v in enumerate(values) if v is not None], True
+            found.name(21, name)
+
+    def shown(self, value: Any, file: str, when: int, training: int | None) -> None:
+        """The value of a cell's last expression."""
+        source = self.program.sources.get(file)
+        if source is None or not source.tree.body or not isinstance(source.tree.body[-1], ast.Expr):
+            return
+        node = source.tree.body[-1].value
+        place = self.program.place(node)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return
+        if self.program.meaning(node, place) != RESULT:
+            return
+        site = {"file": file, "at": [node.lineno]}
+        found = self.candidate(("cell", file), "cell", site, ast.unparse(node))
+        found.points, found.training = [(None, float(value), when)], training
+        core = core_name(node)
+        found.name(22 if is_metric_name(core) else 50, core or "value")
+        self._tie_expression(found, node, {"file": file}, "", "")
+
+    def plotted(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
+        """Numbers that were drawn under a name that speaks of a result."""
+        call = self.program.call_at(site["file"], site["at"])
+        if call is None:
+            return
+        drawn = [(n, v) for n, v in zip(call.args, fact.get("v") or [], strict=False) if v]
+        if not drawn:
+            return
+        node, values = drawn[-1]
+        label = str(fact.get("label") or "")
+        core = core_name(node)
+        if not (is_metric_name(core) or is_metric_name(label)):
+            return
+        found = self.candidate(("plot", fact["s"], label), "plot", site, ast.unparse(node))
+        found.points, found.series, found.training = (
+            [(i, float(v), fact["t"]) for i, v in enumerate(values)],
+            True,
+            training,
+        )
+        found.name(26, core if is_metric_name(core) else "_".join(words(label)))
+        found.keys.add(("series", len(values), values[0], values[-1]))
+
+    # -- merging
+
+    def merged(self) -> list[list[Candidate]]:
+        """Candidates that mean the same, best source first."""
+        groups = _unite(c for c in self.found.values() if c.points)
+        groups = [sorted(g, key=lambda c: (TRUST.get(c.source, 9), -len(c.points))) for g in groups]
+        return sorted(groups, key=lambda g: min(c.points[0][2] for c in g))
+
+
+def _unite(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    items = list(candidates)
+    parent = list(range(len(items)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    owner: dict[Any, int] = {}
+    for index, item in enumerate(items):
+        for key in {*item.keys, *_value_keys(item)}:
+            if key in owner:
+                parent[root(index)] = root(owner[key])
+            else:
+                owner[key] = index
+    groups: dict[int, list[Candidate]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(root(index), []).append(item)
+    return _fold_printed(list(groups.values()))
+
+
+def _value_keys(item: Candidate) -> set[Any]:
+    """The same full-precision value, or the same series, is the same metric, whatever the sources call it."""
+    values = [p[1] for p in item.points]
+    if len(values) == 1:
+        return {("value", values[0])} if _digits(values[0]) >= 7 else set()
+    if any(_digits(v) >= 6 for v in (values[0], values[-1])):
+        return {("series", len(values), values[0], values[-1])}
+    return set()
+
+
+def _digits(value: float) -> int:
+    return len(re.sub(r"\D", "", repr(value).split("e")[0]).strip("0"))
+
+
+def _fold_printed(groups: list[list[Candidate]]) -> list[list[Candidate]]:
+    """A rounded print of a value that another group has in full joins it, where their names agree."""
+    kept: list[list[Candidate]] = []
+    exact = [g for g in groups if any(c.exact and c.source not in ("print", "log", "bar", "cell") for c in g)]
+    for group in groups:
+        home = None
+        if group not in exact and len(group) == 1:
+            item = group[0]
+            home = next((g for g in exact if _rounds_to(g[0], item) and _names_agree(g, item)), None)
+        if home is not None:
+            home += group
+        else:
+            kept.append(group)
+    return kept
+
+
+def _rounds_to(full: Candidate, shown: Candidate) -> bool:
+    if len(full.points) != len(shown.points):
+        return False
+    return all(_rounds(a[1], b[1]) for a, b in zip(full.points[:50], shown.points[:50], strict=True))
+
+
+def _rounds(full: float, shown: float) -> bool:
+    decimals = len(repr(shown).split(".")[1]) if "." in repr(shown) and "e" not in repr(shown) else 0
+    return decimals > 0 and (
+        abs(full - shown) <= 0.51 * 10**-decimals or abs(full * 100 - shown) <= 0.51 * 10**-decimals
+    )
+
+
+def _names_agree(group: list[Candidate], item: Candidate) -> bool:
+    ours = {w for c in group for _, n in c.names for w in words(n)}
+    theirs = {w for _, n in item.names for w in words(n)} | set(words(item.expression))
+    return bool(ours & theirs) or any(c.file == item.file and abs(c.line - item.line) <= 3 for c in group)
+
+
+def _definition_key(definition: Definition) -> tuple[Any, ...]:
+    return ("definition", definition.place.module, definition.place.function, definition.name, definition.place.order)
+
+
+def _is_outcome(definition: Definition, name: str) -> bool:
+    """Not every name that sounds like a result holds one: literals, counts and data do not."""
+    if definition.kind in ("loop", "argument", "append"):
+        return False
+    if definition.kind == "augmented":
+        return is_metric_name(name)
+    return not isinstance(definition.value, (ast.Constant, ast.Lambda))
+
+
+def core_name(node: ast.AST | None) -> str:
+    """The word that an expression turns on: `loss.item()` -> loss, `np.mean(scores)` -> scores, `h["acc"][-1]` -> acc."""
+    match node:
+        case ast.Name():
+            return node.id
+        case ast.Attribute():
+            return core_name(node.value) if node.attr in ("data", "T", "values") else node.attr.strip("_")
+        case ast.Subscript():
+            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                return node.slice.value
+            return core_name(node.value)
+        case ast.Call():
+            name = call_name(node)
+            if is_metric_name(name):
+                return _metric_function(name, "")
+            if isinstance(node.func, ast.Attribute) and not node.args:
+                return core_name(node.func.value)
+            return core_name(node.args[0]) if node.args else name
+        case ast.BinOp():
+            left, right = core_name(node.left), core_name(node.right)
+            return left if is_metric_name(left) or not is_metric_name(right) else right
+        case ast.UnaryOp():
+            return core_name(node.operand)
+    return ""
+
+
+def _metric_function(name: str, meaning: str) -> str:
+    if name == "score":
+        return meaning or "score"
+    return name.removesuffix("_score") if len(name) > 9 else name
+
+
+def _validated_name(name: str, scoring: str) -> str:
+    if name in ("score", "test_score"):
+        return f"cv_{scoring.removeprefix('neg_') or 'score'}"
+    return f"cv_{name}"
+
+
+def _data_set(call: ast.Call) -> str:
+    """ "train" or "test" when the arguments of a metric say so."""
+    names = {w for a in call.args for n in ast.walk(a) if isinstance(n, ast.Name) for w in words(n.id)}
+    for which, marks in (
+        ("train", {"train", "tr", "training"}),
+        ("test", {"test", "te", "testing"}),
+        ("val", {"val", "valid", "validation", "dev"}),
+    ):
+        if names & marks:
+            return which
+    return ""
+
+
+def _string_of_loop(program: Program, call: ast.Call | None, names: dict[str, Any]) -> str:
+    """In a loop over named things, the name of this one: each has metrics of its own."""
+    if call is None:
+        return ""
+    for name in program.loop_names(call):
+        value = names.get(name)
+        if isinstance(value, str) and 0 < len(value) <= 40:
+            return value
+    return ""
+
+
+def _step(program: Program, call: ast.Call | None, names: dict[str, Any]) -> int | None:
+    if call is None:
+        return None
+    for name in program.loop_names(call):
+        value = names.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+    return None
+
+
+def _as_print(call: ast.Call, values: list[Any]) -> tuple[ast.Call, list[Any]]:
+    """`logging.info("loss %f", loss)` as `print("loss %f" % loss)`."""
+    if not call.args or len(values) < 2 or not isinstance(call.args[0], ast.Constant):
+        return call, values
+    text, rest = values[0], tuple(values[1:])
+    try:
+        shown = str(text) % rest
+    except (TypeError, ValueError):
+        return call, values
+    right: ast.expr = ast.Tuple(elts=call.args[1:], ctx=ast.Load()) if len(call.args) > 2 else call.args[1]
+    line = ast.BinOp(left=call.args[0], op=ast.Mod(), right=right)
+    return ast.Call(func=call.func, args=[line], keywords=[]), [shown]

@@ -1,0 +1,389 @@
+"""A record to the server, as the difference to what was sent before. Idempotent: what was sent is remembered on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headway.capture.redact import redact, redact_code
+from headway.capture.wire import Refused, Server, artifact_path
+
+__all__ = ["Sender", "Sent"]
+
+METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
+VALUE_LIMIT = 500
+HASH_LIMIT = 4 * 1024**3
+FILE_LIMIT = 200 * 1024**2
+LIVE_POINTS = 3
+CHILDREN = 30
+
+
+@dataclass
+class Sent:
+    """What the server has, kept in `shipped.json` of the spool."""
+
+    run_id: str = ""
+    experiment_id: str = ""
+    root: str = ""
+    created: bool = False
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, int] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    children: dict[str, str] = field(default_factory=dict)
+    inputs: list[str] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    finished: bool = False
+
+    @staticmethod
+    def load(path: Path) -> Sent:
+        try:
+            return Sent(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return Sent()
+
+    def save(self, path: Path) -> None:
+        part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        part.replace(path)
+
+
+class Sender:
+    """Sends records of one spool's run. Each method raises Unreachable when the server is away; call again later."""
+
+    def __init__(self, server: Server, spool: Path, run_id: str | None) -> None:
+        self.server = server
+        self.spool = spool
+        self._path = spool / "shipped.json"
+        self.sent = Sent.load(self._path)
+        if run_id:
+            self.sent.run_id = run_id
+
+    def save(self) -> None:
+        self.sent.save(self._path)
+
+    # -- the run
+
+    def open_run(self, start: dict[str, Any]) -> None:
+        """Finds the run, or creates one for an interactive session, on its first fact."""
+        if not self.sent.run_id:
+            self._create_run(start)
+        if not self.sent.root:
+            run = self.server.call("GET", "runs/get", {"run_id": self.sent.run_id})["run"]["info"]
+            self.sent.experiment_id = str(run["experiment_id"])
+            self.sent.root = artifact_path(str(run.get("artifact_uri") or "")) or ""
+            self.save()
+
+    def _create_run(self, start: dict[str, Any]) -> None:
+        name = _experiment_name(start)
+        try:
+            found = self.server.call("GET", "experiments/get-by-name", {"experiment_name": name})
+            experiment = str(found["experiment"]["experiment_id"])
+        except Refused as error:
+            if error.status != 404:
+                raise
+            experiment = str(self.server.call("POST", "experiments/create", {"name": name})["experiment_id"])
+        tags = {"headway.source": "interactive", "mlflow.source.name": name, "mlflow.source.type": "LOCAL"}
+        body = {"experiment_id": experiment, "start_time": start["t"], "tags": _pairs(tags)}
+        self.sent.run_id = str(self.server.call("POST", "runs/create", body)["run"]["info"]["run_id"])
+        self.sent.created = True
+        self.save()
+
+    def close_run(self, failed: bool, when: int) -> None:
+        """Ends a run that this shipper created; others are ended by whoever started them."""
+        if self.sent.created:
+            status = "FAILED" if failed else "FINISHED"
+            self.server.call("POST", "runs/update", {"run_id": self.sent.run_id, "status": status, "end_time": when})
+
+    # -- facts
+
+    def live(self, record: dict[str, Any]) -> None:
+        """What can be told while the run goes on: series that grow, and parameters that won't change."""
+        settled = ("fit", "arguments", "command line")
+        params = {k: v["value"] for k, v in record["params"].items() if v["witnesses"][0]["source"] in settled}
+        points = {k: m["points"] for k, m in record["metrics"].items() if len(m["points"]) >= LIVE_POINTS}
+        self._batch(self.sent.run_id, params, points, {})
+
+    def all(self, record: dict[str, Any]) -> None:
+        """The whole record."""
+        self._models(record)
+        params = {k: v["value"] for k, v in record["params"].items()}
+        points = {k: m["points"] for k, m in record["metrics"].items()}
+        self._batch(self.sent.run_id, params, points, _tags(record))
+        self._inputs(record)
+        if len(record["trainings"]) > 1:
+            for training in record["trainings"][:CHILDREN]:
+                self._child(training, record)
+        self._artifacts(record)
+
+    def _batch(self, run: str, params: dict[str, Any], points: dict[str, list[Any]], tags: dict[str, str]) -> None:
+        new_params = {k: text for k, v in params.items() if (text := _text(v)) and f"{run}:{k}" not in self.sent.params}
+        new_tags = {k: v for k, v in tags.items() if self.sent.tags.get(f"{run}:{k}") != v}
+        waiting = [
+            {"key": k, "value": p[1], "timestamp": p[2], "step": p[0]}
+            for k, series in points.items()
+            for p in series[self.sent.metrics.get(f"{run}:{k}", 0) :]
+        ]
+        todo_params = list(new_params.items())
+        while waiting or todo_params or new_tags:
+            some, waiting = waiting[:METRICS_A_CALL], waiting[METRICS_A_CALL:]
+            few, todo_params = todo_params[:PARAMS_A_CALL], todo_params[PARAMS_A_CALL:]
+            self._log(run, some, dict(few), new_tags)
+            for point in some:
+                key = f"{run}:{point['key']}"
+                self.sent.metrics[key] = self.sent.metrics.get(key, 0) + 1
+            self.sent.params.update({f"{run}:{k}": v for k, v in few})
+            self.sent.tags.update({f"{run}:{k}": v for k, v in new_tags.items()})
+            new_tags = {}
+            self.save()
+
+    def _log(self, run: str, metrics: list[dict[str, Any]], params: dict[str, str], tags: dict[str, str]) -> None:
+        body = {"run_id": run, "metrics": metrics, "params": _pairs(params), "tags": _pairs(tags)}
+        try:
+            self.server.call("POST", "runs/log-batch", body)
+        except Refused as error:
+            if len(metrics) + len(params) + len(tags) <= 1:
+                self.sent.refused.append(f"{str(metrics or params or tags)[:200]}: {error}"[:500])
+                return
+            # One bad value must not lose the others.
+            for some in _halves(metrics):
+                self._log(run, some, {}, {})
+            for name, value in params.items():
+                self._log(run, [], {name: value}, {})
+            for name, value in tags.items():
+                self._log(run, [], {}, {name: value})
+
+    def _inputs(self, record: dict[str, Any]) -> None:
+        datasets = []
+        for item in record["data"]:
+            if item["kind"] == "file":
+                item["sha256"] = self._hash(item)
+            data = _dataset(item)
+            if data and data["digest"] + data["name"] not in self.sent.inputs:
+                datasets.append({"tags": _pairs({"mlflow.data.context": "training"}), "dataset": data})
+        if datasets:
+            try:
+                self.server.call("POST", "runs/log-inputs", {"run_id": self.sent.run_id, "datasets": datasets})
+            except Refused as error:
+                self.sent.refused.append(f"inputs: {error}"[:500])
+            self.sent.inputs += [d["dataset"]["digest"] + d["dataset"]["name"] for d in datasets]  # type: ignore[index]
+            self.save()
+
+    def _hash(self, item: dict[str, Any]) -> str:
+        """The sha256 of a file that was read, unless it changed since; taken once."""
+        key = f"{item['path']}:{item['size']}:{item['mtime']}"
+        if key not in self.sent.hashes:
+            digest = ""
+            try:
+                status = Path(item["path"]).stat()
+                if status.st_mtime == item["mtime"] and status.st_size <= HASH_LIMIT:
+                    with Path(item["path"]).open("rb") as stream:
+                        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError:
+                digest = ""
+            self.sent.hashes[key] = digest
+        return self.sent.hashes[key]
+
+    def _child(self, training: dict[str, Any], record: dict[str, Any]) -> None:
+        """One training of several, as a run below the run."""
+        key = str(training["id"])
+        if key not in self.sent.children:
+            tags = {
+                "mlflow.parentRunId": self.sent.run_id,
+                "mlflow.runName": f"{training['inner'] or training['class']}, line {training['line']}",
+                "headway.training": key,
+                "headway.class": str(training["class"]),
+            }
+            body = {"experiment_id": self.sent.experiment_id, "start_time": training["started"], "tags": _pairs(tags)}
+            self.sent.children[key] = str(self.server.call("POST", "runs/create", body)["run"]["info"]["run_id"])
+            self.save()
+        run = self.sent.children[key]
+        params = {**training["params"], **{f"best_{k}": v for k, v in training["best_params"].items()}}
+        names = {n for n, m in record["metrics"].items() if m["training"] == training["id"]}
+        self._batch(run, params, {n: record["metrics"][n]["points"] for n in names}, {})
+        table = training.get("sweep") or training.get("trials")
+        if table:
+            self._upload(f"headway/trainings/{key}.json", json.dumps(table, default=str).encode())
+        ended = training["started"] + int(1000 * (training["seconds"] or 0))
+        if f"{run}:ended" not in self.sent.tags:
+            self.server.call("POST", "runs/update", {"run_id": run, "status": "FINISHED", "end_time": ended})
+            self.sent.tags[f"{run}:ended"] = "1"
+            self.save()
+
+    # -- models and files
+
+    def _models(self, record: dict[str, Any]) -> None:
+        for model in record["models"]:
+            folder = model.get("folder")
+            if folder and Path(folder).is_dir():
+                if folder not in self.sent.models:
+                    self._model(model, Path(folder), record)
+                model["model_id"] = self.sent.models.get(folder)
+
+    def _model(self, model: dict[str, Any], folder: Path, record: dict[str, Any]) -> None:
+        training = next((t for t in record["trainings"] if t["id"] == model["training"]), {})
+        params = {**(training.get("params") or {}), **(training.get("best_params") or {})}
+        tags = {"headway.class": str(model["class"]), "headway.line": str(model.get("line") or "")}
+        body = {
+            "experiment_id": self.sent.experiment_id,
+            "name": re.sub(r"[^A-Za-z0-9_-]+", "_", str(model["inner"] or model["class"])),
+            "source_run_id": self.sent.run_id,
+            "params": _pairs({k: t for k, v in list(params.items())[:80] if (t := _text(v))}),
+            "tags": _pairs(tags),
+        }
+        info = self.server.call("POST", "logged-models", body)["model"]["info"]
+        number = str(info["model_id"])
+        root = artifact_path(str(info["artifact_uri"]))
+        if root is None:
+            self.sent.refused.append(f"{folder.name}: the server keeps artifacts at {info['artifact_uri']}")
+            return
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            name = path.relative_to(folder).as_posix()
+            if name == "MLmodel":
+                manifest = json.loads(path.read_text(encoding="utf-8"))
+                manifest |= {"model_id": number, "run_id": self.sent.run_id}
+                self.server.put(f"{root}/{name}", json.dumps(manifest, indent=1).encode())
+            else:
+                self.server.put(f"{root}/{name}", path)
+        self.server.call("PATCH", f"logged-models/{number}", {"model_id": number, "status": "LOGGED_MODEL_READY"})
+        outputs = {"run_id": self.sent.run_id, "models": [{"model_id": number, "step": 0}]}
+        try:
+            self.server.call("POST", "runs/outputs", outputs)
+        except Refused as error:
+            self.sent.refused.append(f"outputs: {error}"[:500])
+        self.sent.models[str(folder)] = number
+        self.save()
+
+    def _artifacts(self, record: dict[str, Any]) -> None:
+        packages = record["environment"].get("packages") or []
+        python = record["environment"].get("python", "")
+        if packages:
+            self._upload(
+                "headway/environment.txt", f"# python {python}\n{''.join(p + chr(10) for p in packages)}".encode()
+            )
+        for item in record["code"]:
+            self._upload(f"headway/code/{_code_name(item, record)}", item["text"].encode())
+        if record["data"]:
+            self._upload("headway/data.json", json.dumps(record["data"], indent=1, default=str).encode())
+        for number, figure in enumerate(record["figures"][:60], 1):
+            path = Path(figure["path"])
+            if path.is_file() and path.stat().st_size <= FILE_LIMIT:
+                figure["artifact"] = f"headway/figures/{number:02d}-{path.name}"
+                self._upload(figure["artifact"], path.read_bytes())
+        slim = {**record, "code": [{k: v for k, v in c.items() if k != "text"} for c in record["code"]]}
+        slim["refused"] = self.sent.refused
+        self._upload("headway/capture.json", json.dumps(slim, default=str).encode())
+
+    def _upload(self, name: str, content: bytes) -> None:
+        digest = hashlib.sha256(content).hexdigest()
+        if not self.sent.root or self.sent.files.get(name) == digest:
+            return
+        try:
+            self.server.put(f"{self.sent.root}/{name}", content)
+        except Refused as error:
+            self.sent.refused.append(f"{name}: {error}"[:500])
+        self.sent.files[name] = digest
+        self.save()
+
+    def git(self, folder: str) -> None:
+        """The commit and the uncommitted changes of the work folder."""
+        head = _git(folder, "rev-parse", "HEAD")
+        if head is None:
+            return
+        diff = redact_code(_git(folder, "diff", "HEAD", "--no-ext-diff") or "")[: 1024 * 1024]
+        branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD") or ""
+        remote = str(redact(_git(folder, "config", "--get", "remote.origin.url") or ""))
+        tags = {
+            "mlflow.source.git.commit": head,
+            "mlflow.source.git.branch": branch,
+            "headway.git.dirty": str(bool(diff)).lower(),
+        }
+        if remote:
+            tags["mlflow.source.git.repoURL"] = remote
+        self._batch(self.sent.run_id, {}, {}, tags)
+        if diff:
+            self._upload("headway/code/changes.diff", diff.encode())
+
+
+def _git(folder: str, *words: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", folder, *words], capture_output=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+
+
+def _experiment_name(start: dict[str, Any]) -> str:
+    name = str(start.get("name") or start.get("main") or "interactive")
+    cwd = str(start.get("cwd") or "")
+    return os.path.relpath(name, cwd) if cwd and os.path.isabs(name) and name.startswith(cwd) else name
+
+
+def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": k, "value": v} for k, v in values.items()]
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value) if isinstance(value, (list, dict)) else str(value)
+    return text if len(text) <= VALUE_LIMIT else text[: VALUE_LIMIT - 1] + "…"
+
+
+def _halves(items: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    middle = len(items) // 2
+    return [h for h in (items[:middle], items[middle:]) if h] if len(items) > 1 else [items] if items else []
+
+
+def _tags(record: dict[str, Any]) -> dict[str, str]:
+    tags = {"headway.captured": "true", "headway.trainings": str(len(record["trainings"]))}
+    classes = list(dict.fromkeys(str(m["inner"] or m["class"]) for m in record["models"]))
+    if classes:
+        tags["headway.models"] = ", ".join(classes)[:500]
+    if record["notes"]:
+        tags["headway.notes"] = "\n".join(record["notes"])[:2000]
+    return tags
+
+
+def _dataset(item: dict[str, Any]) -> dict[str, str] | None:
+    """A data fact as the protocol's dataset."""
+    shape = item.get("shape") or {}
+    columns = shape.get("columns") or []
+    if item["kind"] == "file":
+        name, source, kind = Path(item["path"]).name, {"uri": item["path"]}, "local"
+        digest = item.get("sha256") or f"{item['size']}-{int(item['mtime'])}"
+    elif item["kind"] == "call":
+        name = str(item.get("path") or item["name"]).rsplit("/", 1)[-1]
+        source, kind = {"call": item["name"], "path": item.get("path"), "params": item["params"]}, "code"
+        digest = hashlib.sha256(
+            json.dumps([item["name"], item["params"], shape], sort_keys=True, default=str).encode()
+        ).hexdigest()
+    else:
+        return None
+    found = {"name": name, "digest": digest[:36], "source_type": kind, "source": json.dumps(source, default=str)}
+    if columns:
+        schema = [{"name": c, "type": t} for c, t in zip(columns, shape.get("dtypes") or [], strict=False)]
+        found["schema"] = json.dumps({"mlflow_colspec": schema})[:60_000]
+    if shape.get("rows") is not None:
+        found["profile"] = json.dumps({"num_rows": shape["rows"]})
+    return found
+
+
+def _code_name(item: dict[str, Any], record: dict[str, Any]) -> str:
+    if item.get("cell") is not None:
+        return f"cells/{item['cell']:04d}.py"
+    folder = os.path.commonpath(
+        [os.path.dirname(c["file"]) for c in record["code"] if c.get("file") and os.path.isabs(c["file"])] or [""]
+    )
+    name = (
+        os.path.relpath(item["file"], folder)
+        if folder and os.path.isabs(item["file"])
+        else os.path.basename(item["file"])
+    )
+    return re.sub(r"[^A-Za-z0-9_./ -]+", "_", name).replace("../", "")

@@ -1,0 +1,218 @@
+"""The capture of one process: what is switched on, where facts go, and what happens when it forks or ends."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from headway.capture.finder import Finder, Hook
+from headway.capture.guard import Source, hide, strip
+from headway.capture.models import Models
+from headway.capture.namespace import look
+from headway.capture.redact import redact_argv
+from headway.capture.sites import Site, Sites
+from headway.capture.spool import Spool
+
+__all__ = ["Session", "start"]
+
+
+class Session:
+    """One process's capture."""
+
+    def __init__(self, folder: Path) -> None:
+        self.spool = Spool(folder)
+        self.sites = Sites(self.spool)
+        self.sources: dict[str, Source] = {}
+        self.at_end: list[Callable[[], None]] = []
+        self.at_cell_end: list[Callable[[], None]] = []
+        self.hooks: dict[str, Hook] = {}
+        self.started = time.perf_counter()
+        self.owner = os.getpid()
+        self.ended = False
+        self.main_file = _script()
+        self._seen: dict[str, Any] = {}
+        self.namespace = self.source("namespace")
+        self.models = Models(self)
+
+    def source(self, name: str) -> Source:
+        """The source by this name, made at its first use."""
+        if name not in self.sources:
+            self.sources[name] = Source(name)
+        return self.sources[name]
+
+    def fact(self, kind: str, **fact: Any) -> None:
+        self.spool.add(kind, **fact)
+
+    def locals_at(self, frame: FrameType, site: Site) -> None:
+        """A function's names at a call in it: the first time, then at each doubling of the count."""
+        if site.module_level or site.count & (site.count - 1) or self.namespace.off:
+            return
+        started = time.perf_counter_ns()
+        try:
+            found = look(frame.f_locals, self.sites)
+            if found:
+                self.fact("names", file=site.file, fn=site.function, line=site.line, values=found)
+        except Exception as error:
+            self.namespace.failed(error)
+        finally:
+            self.namespace.spend(time.perf_counter_ns() - started)
+
+    def main_names(self, cell: int | None = None) -> None:
+        """What the names of `__main__` hold now, where it changed since the last look."""
+        main = sys.modules.get("__main__")
+        if main is None or self.namespace.off:
+            return
+        found = look(vars(main), self.sites)
+        changed = {k: v for k, v in found.items() if k not in self._seen or self._seen[k] != v}
+        self._seen.update(changed)
+        if changed:
+            self.fact(
+                "names", file=self.main_file, fn="<module>", values=changed, **({} if cell is None else {"cell": cell})
+            )
+
+    def forget_main_names(self) -> None:
+        """After a cell that opted out: what its names hold is taken as seen."""
+        main = sys.modules.get("__main__")
+        if main is not None:
+            self._seen.update(look(vars(main), self.sites))
+
+    def end(self) -> None:
+        """At exit: the last look, the models, what each source cost; then everything is on disk."""
+        if self.ended or os.getpid() != self.spool.pid:
+            return
+        self.ended = True
+        if self.spool.role == "main":
+            self._guarded(lambda: self.sites.file(self.main_file) and None, self.namespace)
+            self._guarded(self.main_names, self.namespace)
+            self._guarded(self.models.save, self.source("models"))
+            for step in self.at_end:
+                self._guarded(step, self.source("end"))
+        costs = {s.name: round(s.spent_ns / 1e6, 2) for s in self.sources.values() if s.spent_ns}
+        off = {s.name: s.why for s in self.sources.values() if s.off}
+        self.fact(
+            "end", ms=costs, off=off, dropped=self.spool.dropped, wall=round(time.perf_counter() - self.started, 3)
+        )
+        self.spool.flush()
+
+    def _guarded(self, step: Callable[[], None], source: Source) -> None:
+        try:
+            step()
+        except Exception as error:
+            source.errors += 1
+            self.fact("note", text=f"{source.name}: {type(error).__name__}")
+
+    def after_fork_child(self) -> None:
+        self.spool.after_fork_child()
+        self.fact("start", **_process(self.spool))
+
+
+def _script() -> str:
+    """The script on the command line, as its code objects will name it; "" for a module, a command or a kernel."""
+    for word in sys.orig_argv[1:]:
+        if word in ("-m", "-c"):
+            break
+        if word.endswith(".py") and os.path.isfile(word):
+            return os.path.abspath(word)
+    return ""
+
+
+def _process(spool: Spool) -> dict[str, Any]:
+    return {"pid": spool.pid, "ppid": os.getppid(), "role": spool.role}
+
+
+def _started(session: Session) -> None:
+    argv = redact_argv(list(sys.orig_argv))
+    session.fact(
+        "start",
+        **_process(session.spool),
+        argv=argv,
+        cwd=os.getcwd(),
+        python=sys.version.split()[0],
+        prefix=sys.prefix,
+        main=session.main_file,
+        name=os.environ.get("JPY_SESSION_NAME"),
+    )
+
+
+def _watch_exit(session: Session) -> None:
+    atexit.register(session.end)
+    os.register_at_fork(
+        before=session.spool.before_fork,
+        after_in_parent=session.spool.after_fork_parent,
+        after_in_child=session.after_fork_child,
+    )
+    leave = os._exit
+
+    def _exit(status: int) -> None:
+        try:
+            session.fact("end", exit="os._exit", dropped=session.spool.dropped)
+            session.spool.flush()
+        except Exception:
+            pass
+        leave(status)
+
+    os._exit = hide(_exit)  # type: ignore[assignment]
+    for name in ("execv", "execve"):
+        setattr(os, name, hide(_flushing(getattr(os, name), session)))
+
+
+def _flushing(original: Callable[..., Any], session: Session) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            session.spool.flush()
+        except Exception:
+            pass
+        return original(*args, **kwargs)
+
+    call.__name__ = original.__name__
+    return call
+
+
+def _watch_exceptions(session: Session) -> None:
+    """Tracebacks are printed without our wrappers; how the program failed is a fact."""
+    original = sys.excepthook
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: Any) -> Any:
+        try:
+            strip(error)
+            trace = error.__traceback__
+            session.fact("error", type=kind.__name__)
+        except Exception:
+            pass
+        return original(kind, error, trace)
+
+    sys.excepthook = hide(excepthook)
+
+
+def _start_shipper(folder: Path) -> None:
+    """For a session that no platform started: the shipper, as a grandchild, so that no wait() of the user's meets it."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("HEADWAY_SPOOL", "PYTHONPATH", "HEADWAY_EVENTS")}
+    environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    command = '"$0" -S -m headway.capture.shipper --spool "$1" --pid "$2" </dev/null >>"$1/shipper.log" 2>&1 &'
+    words = ["/bin/sh", "-c", command, sys.executable, str(folder), str(os.getpid())]
+    child = os.posix_spawn("/bin/sh", words, environment, setsid=True)
+    os.waitpid(child, 0)
+
+
+def start(folder: str) -> Session:
+    """Starts capture of this process into the spool `folder`. Raises only what the caller must swallow."""
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    session = Session(path)
+    first = session.spool.claim()
+    if first and os.environ.get("HEADWAY_URL") and not os.environ.get("HEADWAY_RUN"):
+        session.spool.on_first = lambda: _start_shipper(path)
+    from headway.capture import sources
+
+    sources.install(session)
+    _started(session)
+    _watch_exit(session)
+    _watch_exceptions(session)
+    Finder(session.hooks, lambda name, error: session.fact("note", text=f"{name}: {type(error).__name__}")).install()
+    return session

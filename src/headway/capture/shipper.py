@@ -1,0 +1,200 @@
+"""The process beside a run that reads its spool, reduces it, and sends it: `python -m headway.capture.shipper --spool DIR`.
+
+It ends after draining when its standard input ends (a sidecar), or when `--pid` is gone; `--drain` is for afterwards.
+What it could not send stays in the spool, with what it did send in `shipped.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from headway.capture.reduce import reduce
+from headway.capture.sending import Sender
+from headway.capture.wire import Refused, Server, Unreachable
+
+__all__ = ["main"]
+
+TICK_S = 0.5
+BACKOFF_S = (1, 2, 4, 8, 15)
+PATIENCE_S = 120.0
+TELLING = {
+    "site",
+    "fit",
+    "score",
+    "validate",
+    "round",
+    "print",
+    "names",
+    "args",
+    "data",
+    "model",
+    "cell",
+    "figure",
+    "log",
+    "bar",
+}
+
+
+class Reader:
+    """The facts of a spool, read on from where it stopped; half-written lines wait."""
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+        self._offsets: dict[Path, int] = {}
+        self.facts: list[dict[str, Any]] = []
+
+    def read(self) -> int:
+        """Reads what is new; how many facts that was."""
+        count = 0
+        for path in sorted(self._spool.glob("facts.*.jsonl")):
+            start = self._offsets.get(path, 0)
+            try:
+                with path.open("rb") as stream:
+                    stream.seek(start)
+                    data = stream.read()
+            except OSError:
+                continue
+            end = data.rfind(b"\n") + 1
+            self._offsets[path] = start + end
+            pid = int(path.name.split(".")[1])
+            for line in data[:end].splitlines():
+                try:
+                    fact = json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(fact, dict) and "k" in fact and "t" in fact:
+                    self.facts.append({**fact, "_pid": pid})
+                    count += 1
+        return count
+
+
+class Shipper:
+    """Follows one spool."""
+
+    def __init__(self, spool: Path, server: Server, run_id: str | None) -> None:
+        self.reader = Reader(spool)
+        self.sender = Sender(server, spool, run_id)
+        self._next = 0.0
+        self._failures = 0
+
+    def tick(self) -> None:
+        """Sends what is new, now and then: reducing takes at most a quarter of the time."""
+        count = self.reader.read()
+        now = time.monotonic()
+        if now < self._next or not (count or self._failures) or not self._telling():
+            return
+        record = reduce(self.reader.facts)
+        try:
+            self.sender.open_run(self._start())
+            self.sender.live(record)
+            self._failures = 0
+        except (Unreachable, Refused):
+            self._failures += 1
+            self._next = time.monotonic() + BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
+            return
+        self._next = time.monotonic() + max(TICK_S, 4 * (time.monotonic() - now))
+
+    def finish(self, patience: float) -> bool:
+        """Sends everything; False when the server stayed away for `patience` seconds, or would not have the run."""
+        deadline = time.monotonic() + patience
+        attempt = 0
+        while True:
+            try:
+                self._finish()
+                return True
+            except Refused as error:
+                print(f"capture: the server refused the run's record: {error}", file=sys.stderr)
+                return False
+            except Unreachable as error:
+                wait = BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)]
+                attempt += 1
+                if time.monotonic() + wait > deadline:
+                    print(f"capture: the server is away ({error}); the spool is kept for --drain", file=sys.stderr)
+                    return False
+                time.sleep(wait)
+
+    def _finish(self) -> None:
+        self.reader.read()
+        if not self._telling() or (self.sender.sent.finished and not self.sender.sent.created):
+            if not self._telling():
+                return
+        start = self._start()
+        record = reduce(self.reader.facts)
+        self.sender.open_run(start)
+        self.sender.live(record)
+        self.sender.all(record)
+        self.sender.git(str(start.get("cwd") or "."))
+        failed = any(f["k"] == "error" for f in self.reader.facts)
+        self.sender.close_run(failed, self.reader.facts[-1]["t"])
+        self.sender.sent.finished = True
+        self.sender.save()
+
+    def _telling(self) -> bool:
+        return any(f["k"] in TELLING for f in self.reader.facts)
+
+    def _start(self) -> dict[str, Any]:
+        starts = [f for f in self.reader.facts if f["k"] == "start"]
+        return next(
+            (f for f in starts if f.get("role") == "main"), starts[0] if starts else {"t": int(time.time() * 1000)}
+        )
+
+
+def _gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    try:  # a zombie has ended, too
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
+
+
+def _follow(shipper: Shipper, pid: int | None) -> None:
+    """Until the end is told: the process is gone, or standard input ends."""
+    watch = [] if pid is not None else [sys.stdin.fileno()]
+    while True:
+        ready = select.select(watch, [], [], TICK_S)[0] if watch else []
+        if not watch:
+            time.sleep(TICK_S)
+        if ready and not os.read(ready[0], 65536):
+            return
+        if pid is not None and _gone(pid):
+            return
+        shipper.tick()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 all was sent, 1 something stays in the spool, 2 usage."""
+    parser = argparse.ArgumentParser(prog="python -m headway.capture.shipper", description=__doc__)
+    parser.add_argument("--spool", required=True, type=Path, help="the folder of facts (HEADWAY_SPOOL of the run)")
+    parser.add_argument("--pid", type=int, help="end when this process is gone")
+    parser.add_argument("--drain", action="store_true", help="send what is left, and end")
+    parser.add_argument(
+        "--patience", type=float, default=PATIENCE_S, help="seconds to wait for a server that is away, at the end"
+    )
+    options = parser.parse_args(argv)
+    url = os.environ.get("HEADWAY_URL")
+    if not url:
+        print("capture: HEADWAY_URL is not set: it is the server's address", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run; its end is ours
+    server = Server(url, os.environ.get("HEADWAY_TOKEN_FILE"))
+    shipper = Shipper(options.spool, server, os.environ.get("HEADWAY_RUN"))
+    if not options.drain:
+        _follow(shipper, options.pid)
+    return 0 if shipper.finish(options.patience) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
