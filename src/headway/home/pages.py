@@ -58,6 +58,12 @@ def find(who: Signed, db: ReadDb, host: HostDep, q: str = "", project: str = "",
     return JSONResponse({"items": search.find(db, host, who, q, slug=project, kind=kind)})
 
 
+@router.get("/api/docs")
+def reference_page(request: Request, who: Signed) -> Response:
+    """The HTTP API, to read and to try."""
+    return page(request, "home/reference.html", who=who, title="API")
+
+
 @router.get("/p/{slug}")
 def project_page(request: Request, who: Signed, db: ReadDb, host: HostDep, slug: str) -> Response:
     project = projects.by_slug(db, who, slug)
