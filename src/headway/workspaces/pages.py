@@ -21,10 +21,11 @@ from headway.projects import files, paths
 from headway.projects import service as projects
 from headway.projects.tables import Project
 from headway.runs import notebooks
+from headway.web import cells as view
 from headway.web.edge import Db, HostDep, ReadDb
 from headway.web.nav import NavItem
 from headway.web.render import fragment, page, redirect
-from headway.workspaces import blank, gate, service, view
+from headway.workspaces import blank, gate, service
 
 router = APIRouter(include_in_schema=False)
 router.include_router(gate.router)

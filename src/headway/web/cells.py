@@ -1,4 +1,4 @@
-"""A saved notebook for reading: every cell and output as something that is safe to show on headway's own pages. Pure.
+"""Notebooks for reading: every cell and output as something that is safe to show on headway's own pages. Pure.
 
 HTML is cut down to what tables and text need (nh3), scripts and styles are left out, pictures are data URLs in `<img>`, where
 even an SVG can't run anything. What can't be shown that way is named, with where to see it.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import nh3
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from headway.transcript.terminal import Screen
 
@@ -29,6 +30,7 @@ _TAGS = {
 }  # fmt: skip
 _ATTRIBUTES = {"a": {"href", "title"}, "img": {"src", "alt", "title", "width", "height"}, "td": {"colspan", "rowspan"},
                "th": {"colspan", "rowspan", "scope"}}  # fmt: skip
+_SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 _markdown = MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"])
 
 
@@ -67,18 +69,19 @@ def _cell(cell: Mapping[str, Any], language: str) -> Cell:
         return Cell("markdown", source, html=clean(_markdown.render(source[:TEXT_CHARS])))
     if cell["cell_type"] != "code":
         return Cell("raw", source)
-    outputs = tuple(_output(one) for one in cell.get("outputs", []) if isinstance(one, Mapping))
+    outputs = tuple(shown(one) for one in cell.get("outputs", []) if isinstance(one, Mapping))
     count = cell.get("execution_count")
     return Cell("code", source, count=count if isinstance(count, int) else None, outputs=outputs, language=language)
 
 
-def _output(output: Mapping[str, Any]) -> Output:
+def shown(output: Mapping[str, Any]) -> Output:
+    """One output of a code cell."""
     kind = output.get("output_type")
     if kind == "stream":
-        return Output("text", plain(_joined(output.get("text", ""))))
+        return coloured("text", _joined(output.get("text", "")))
     if kind == "error":
         trace = "\n".join(str(line) for line in output.get("traceback") or [])
-        return Output("error", plain(trace or f"{output.get('ename')}: {output.get('evalue')}"))
+        return coloured("error", trace or f"{output.get('ename')}: {output.get('evalue')}")
     data = output.get("data")
     return _rich(data if isinstance(data, Mapping) else {})
 
@@ -129,9 +132,78 @@ def _attribute(_tag: str, name: str, value: str) -> str | None:
 
 def plain(text: str) -> str:
     """Text as a terminal would show it, without colours, cut at a length that a page can bear."""
+    return _without_colours(_screened(text))
+
+
+def coloured(kind: str, text: str) -> Output:
+    """Text as a terminal would show it: `text` without its colours, `html` with them."""
+    seen = _screened(text)
+    return Output(kind, _without_colours(seen), html=ansi(seen))
+
+
+def ansi(text: str) -> Markup:
+    """Escaped text whose colour codes are classes `ansi-31`, `ansi-1`...: of the colours, the sixteen that have names."""
+    parts = _SGR.split(text)
+    found = [str(escape(parts[0]))]
+    styles: list[str] = []
+    for codes, piece in zip(parts[1::2], parts[2::2], strict=True):
+        styles = _styles(styles, [int(code) if code.isdigit() else 0 for code in codes.replace(":", ";").split(";")])
+        if piece:
+            safe = str(escape(piece))
+            found.append(f'<span class="{" ".join(styles)}">{safe}</span>' if styles else safe)
+    return Markup("".join(found))  # noqa: S704  every piece was escaped just now
+
+
+def _styles(styles: list[str], codes: list[int]) -> list[str]:
+    now = list(styles)
+    queue = list(codes)
+    while queue:
+        code = queue.pop(0)
+        if code == 0:
+            now = []
+        elif code in (38, 48):  # a colour of 256, or of all: its foreground becomes the nearest of sixteen
+            colour = _nearest(queue)
+            if code == 38 and colour:
+                now = [*(name for name in now if not _is_colour(name)), f"ansi-{colour}"]
+        elif code in (1, 2, 3, 4):
+            now = [*(name for name in now if name != f"ansi-{code}"), f"ansi-{code}"]
+        elif code == 22:
+            now = [name for name in now if name not in ("ansi-1", "ansi-2")]
+        elif code in (23, 24):
+            now = [name for name in now if name != f"ansi-{code - 20}"]
+        elif 30 <= code <= 37 or 90 <= code <= 97:
+            now = [*(name for name in now if not _is_colour(name)), f"ansi-{code}"]
+        elif code == 39:
+            now = [name for name in now if not _is_colour(name)]
+    return now
+
+
+def _is_colour(name: str) -> bool:
+    return int(name[5:]) >= 30
+
+
+def _nearest(queue: list[int]) -> int:
+    kind = queue.pop(0) if queue else 0
+    if kind == 5 and queue:
+        number = queue.pop(0)
+        if number < 16:
+            return 30 + number if number < 8 else 82 + number
+        if number >= 232:
+            return 90 if number < 244 else 37
+        number -= 16
+        red, green, blue = number // 36 * 51, number // 6 % 6 * 51, number % 6 * 51
+    elif kind == 2 and len(queue) >= 3:
+        red, green, blue = (queue.pop(0) for _ in range(3))
+    else:
+        return 0
+    most = max(red, green, blue, 1)
+    return 30 + (red * 2 > most) + 2 * (green * 2 > most) + 4 * (blue * 2 > most)
+
+
+def _screened(text: str) -> str:
     screen = Screen(head=TEXT_CHARS, tail=TEXT_CHARS // 4)
     screen.write(text)
-    return _without_colours(screen.text())
+    return screen.text()
 
 
 def _without_colours(text: str) -> str:
