@@ -22,7 +22,6 @@ from headway.engines.tables import Process
 from headway.environments import service as environments
 from headway.errors import HeadwayError
 from headway.people import tokens
-from headway.projects import service as projects
 from headway.projects.tables import Project
 from headway.runs import launch, schedules, service, states
 from headway.runs.tables import Execution
@@ -79,7 +78,7 @@ def _prepare(host: Host, row: Execution, project: Project) -> None:
         if not db.execute(claim.values(node=launch.here(host))).rowcount:  # type: ignore[attr-defined]
             return None
     try:
-        linked = launch.prepare(host, row, projects.folder(host, project))
+        linked = launch.prepare(host, row, service.folder_of(host, project, row.source))
     except HeadwayError as error:
         return _end(host, row, states.Verdict(states.FAILED, error.message))
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -23,7 +24,7 @@ from headway.people.rules import RUN, VIEW, Who
 from headway.projects import files, paths
 from headway.projects import service as projects
 from headway.projects.tables import Project
-from headway.runs import notebooks, parameters, states
+from headway.runs import notebooks, parameters, sources, states
 from headway.runs.launch import RunLimits
 from headway.runs.parameters import Found
 from headway.runs.tables import Execution
@@ -43,8 +44,11 @@ class Runnable:
     found: Found
 
 
-def look(host: Host, project: Project, path: str) -> Runnable:
-    """The notebook or script at `path` of the project, read and checked. Raises `BadPath`, `NotFound`, `Unprocessable`."""
+def look(host: Host, project: Project, path: str, source: str = "") -> Runnable:
+    """The notebook or script at `path` of the project, or of a folder that was sent, read and checked.
+
+    Raises `BadPath`, `NotFound`, `Unprocessable`.
+    """
     parts = paths.parts_of(path)
     clean = "/".join(parts)
     kind = next((kind for suffix, kind in KINDS.items() if clean.lower().endswith(suffix)), None)
@@ -52,7 +56,7 @@ def look(host: Host, project: Project, path: str) -> Runnable:
         raise Unprocessable(
             f"'{clean[:200]}' can't be run.", hint="Notebooks (.ipynb) and Python scripts (.py) can.", field="path"
         )
-    with files.reading(projects.folder(host, project), parts) as file:
+    with files.reading(folder_of(host, project, source), parts) as file:
         data = file.read(notebooks.MOST_BYTES + 1)
     if kind == "notebook":
         return Runnable(clean, kind, notebooks.find(notebooks.read(data, clean)))
@@ -65,6 +69,11 @@ def look(host: Host, project: Project, path: str) -> Runnable:
             f"{clean} is not text: byte {error.start} is not UTF-8.", hint="Save it as UTF-8."
         ) from None
     return Runnable(clean, kind, parameters.of_script(source))
+
+
+def folder_of(host: Host, project: Project, source: str = "") -> Path:
+    """Where a run's files come from: the project's folder, or the folder that was sent with it."""
+    return sources.folder(host, project.id, source) if source else projects.folder(host, project)
 
 
 def runnable(host: Host, project: Project) -> list[str]:
@@ -85,14 +94,16 @@ def check_limits(limits: RunLimits) -> RunLimits:
 def submit(
     db: Session, host: Host, who: Who, project: Project, path: str, params: Mapping[str, Any] | None = None, *,
     limits: RunLimits | None = None, environment: Environment | None = None, schedule_id: str | None = None,
-    rerun_of: str | None = None, name: str = "", tags: Mapping[str, str] | None = None,
+    rerun_of: str | None = None, name: str = "", tags: Mapping[str, str] | None = None, source: str = "",
 ) -> Execution:  # fmt: skip
     """Queue a run of a notebook or script. Once committed it will happen, whoever goes away.
+
+    `source` is the id of a folder that was sent (`sources.keep`); empty: the file is the project's.
 
     Raises `Unprocessable` for a broken file or a value that a parameter can't have; then nothing is written.
     """
     guard.check(db, who, RUN, project.id)
-    file = look(host, project, path)
+    file = look(host, project, path, source)
     values = parameters.typed(params or {}, file.found, identifiers=file.kind == "notebook")
     settings = host.settings
     asked = check_limits(limits or RunLimits())
@@ -112,7 +123,7 @@ def submit(
     row = Execution(
         run_id=run_id, project_id=project.id, path=file.path, kind=file.kind, params=json.dumps(values),
         limits=json.dumps(asked.as_dict()), environment_id=environment.id if environment else None, schedule_id=schedule_id,
-        rerun_of=rerun_of, created_by=who.user_id, created_at=moment,
+        rerun_of=rerun_of, source=source, created_by=who.user_id, created_at=moment,
     )  # fmt: skip
     db.add(row)
     db.flush()
@@ -182,7 +193,15 @@ def cancel(db: Session, who: Who, row: Execution) -> Execution:
 def rerun(db: Session, host: Host, who: Who, project: Project, row: Execution) -> Execution:
     """Submit the same file with the same values and limits once more; the file as it is now."""
     return submit(
-        db, host, who, project, row.path, row.given, limits=RunLimits(**json.loads(row.limits)), rerun_of=row.run_id
+        db,
+        host,
+        who,
+        project,
+        row.path,
+        row.given,
+        limits=RunLimits(**json.loads(row.limits)),
+        rerun_of=row.run_id,
+        source=row.source,
     )
 
 

@@ -17,7 +17,8 @@ class Execution(Base):
     """One notebook or script on its way; `run_id` is the tracking run's id. States: see `states.py`.
 
     `node` is the machine and home that has its folder, from the moment its files are copied (`prepared_at`). `params`,
-    `limits`, `error` and `linked` are JSON. `waits_for` says in words why a queued one does not start yet.
+    `limits`, `error` and `linked` are JSON. `source` is the folder that was sent with it ("": the project's).
+    `waits_for` says in words why a queued one does not start yet.
     """
 
     __tablename__ = "executions"
@@ -31,6 +32,7 @@ class Execution(Base):
     project_id: Mapped[str] = mapped_column(ID)
     path: Mapped[str] = mapped_column(String(1024))
     kind: Mapped[str] = mapped_column(String(8))
+    source: Mapped[str] = mapped_column(String(64), default="")
     params: Mapped[str] = mapped_column(Text, default="{}")
     limits: Mapped[str] = mapped_column(Text, default="{}")
     environment_id: Mapped[str | None] = mapped_column(ID)
