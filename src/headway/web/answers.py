@@ -32,7 +32,7 @@ def install(app: FastAPI) -> None:
     """Register the handler for everything that a route may raise."""
     app.state.error_shapes = []
     for kind in (HeadwayError, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(kind, _answer)
+        app.add_exception_handler(kind, answer)
 
 
 def shape(app: FastAPI, prefix: str, make: Shape) -> None:
@@ -48,12 +48,13 @@ def wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "") or "hx-request" in request.headers
 
 
-def _answer(request: Request, error: Exception) -> Response:
+def answer(request: Request, error: Exception) -> Response:
+    """The answer to an error, in the shape the caller understands."""
     known = _known(error)
     if known.status >= 500 and known.code == "INTERNAL":
         reference = secrets.token_hex(4)
-        known = HeadwayError("Something went wrong on our side.", hint=f"Nothing was saved. The server's log has it under {reference}.",
-                             reference=reference)  # fmt: skip
+        hint = f"Nothing was saved. The server's log has it under {reference}."
+        known = HeadwayError("Something went wrong on our side.", hint=hint, reference=reference)
         log.error("%s %s failed [%s]", request.method, request.url.path, reference, exc_info=error)
     for prefix, make in request.app.state.error_shapes:
         if request.url.path.startswith(prefix):

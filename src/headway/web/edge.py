@@ -56,7 +56,8 @@ def _ends() -> CapacityLimiter:
     return _limiters[loop]
 
 
-# scope="function": without it FastAPI ends the dependency after the answer was sent, and an answer must not run ahead of its commit.
+# scope="function": without it FastAPI ends the dependency after the answer was sent, and an answer must not run ahead of
+# its commit.
 Db = Annotated[Session, Depends(write_session, scope="function")]
 ReadDb = Annotated[Session, Depends(read_session, scope="function")]
 HostDep = Annotated[Host, Depends(host_of)]

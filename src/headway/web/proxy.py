@@ -318,3 +318,9 @@ def _pool(target: Target) -> httpcore.AsyncConnectionPool:
             uds=str(target.socket) if target.socket else None,
         )
     return mine[target.key]
+
+
+async def close() -> None:
+    """Give all connections of this event loop back: for the server's end."""
+    for pool in _pools.pop(asyncio.get_running_loop(), {}).values():
+        await pool.aclose()

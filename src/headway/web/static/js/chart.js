@@ -94,7 +94,7 @@ class Chart {
 
   later() {
     clearTimeout(this.timer);
-    const every = Number(this.figure.dataset.live);
+    const every = 1000 * Number(this.figure.dataset.live);
     if (!every || this.data.done) return;
     this.timer = setTimeout(() => (document.hidden || this.range ? this.later() : this.fetch()), every);
   }
