@@ -133,7 +133,8 @@ def _files(host: Host, project: Project) -> list[files.Entry]:
 
 def steps(db: Session, who: Who, found: Home) -> list[Step]:
     """The first hour, ticked by what has really happened."""
-    first = next((p for p in found.projects if guard.may(db, who, DEPLOY, p.id)), None)
+    oldest = sorted(found.projects, key=lambda project: project.created_at)
+    first = next((p for p in oldest if guard.may(db, who, DEPLOY, p.id)), None)
     if first is None:
         return []
     base = f"/p/{first.slug}"
