@@ -31,7 +31,7 @@ from headway.storage import migrations
 from headway.storage.blobs import Blobs
 from headway.storage.database import Database, ping
 from headway.storage.vault import Vault
-from headway.web import answers, assets, safety
+from headway.web import answers, assets, proxy, safety
 
 log = logging.getLogger("headway.server")
 
@@ -90,6 +90,7 @@ def build(host: Host, *, loops: bool = True) -> FastAPI:
         finally:
             if runner is not None:
                 runner.stop()
+            await proxy.close()
             host.database.close()
 
     app = FastAPI(title="headway", version=headway.__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",

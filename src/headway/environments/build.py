@@ -175,7 +175,7 @@ class _Builder:
         self.call(["pip", "sync", str(place / LOCK_FILE), "--python", str(python), "--require-hashes", "--link-mode",
                    "hardlink", "--allow-empty-requirements", *self.wheels()])  # fmt: skip
         site = bytecode.site_packages(place)
-        (site / "headway.pth").write_text(PTH_LINE + "\n", encoding="utf-8")
+        (site / "headway.pth").write_text(PTH_LINE, encoding="utf-8")
         self.check(python, lock.pins(locked))
         say("Preparing for a fast start ...")
         linked, compiled = bytecode.compile_all(place, self.store.root)

@@ -1,7 +1,7 @@
 """Our part inside Jupyter's process: `python -m headway.workspaces.jupyter_side FOLDER`.
 
-Jupyter believes our proxy and nobody else, offers the kernels that we wrote down and no others, and gives each kernel's life a
-run of its own, so that what is tried in a notebook is recorded like any run.
+Jupyter believes our proxy and nobody else, offers the kernels that we wrote down and no others, and gives each kernel a spool, so
+that what is tried in a notebook is recorded like any run.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import stat
 import sys
 import time
@@ -25,6 +26,7 @@ from traitlets import Unicode
 from headway.workspaces.identity import HEADER, verify
 
 CONFIG = "workspace.json"
+_WEEK_S = 7 * 86_400
 _COLOURS = 7  # JupyterLab's --jp-collaborator-color1 to 7
 
 
@@ -74,23 +76,34 @@ class HeadwayKernelSpecs(KernelSpecManager):
 
 
 class HeadwayKernel(ServerKernelManager):
-    """A kernel whose life is a run: each start and restart gets a run id and a spool folder."""
+    """A kernel whose life is recorded: each start and restart gets a spool of its own, which capture ships as a run."""
 
     workspace = Unicode(config=True, help="The workspace's folder.")
 
     async def _async_launch_kernel(self, kernel_cmd: list[str], **kw: Any) -> None:
         environ = {name: value for name, value in kw.get("env", os.environ).items() if not name.startswith("JUPYTER")}
-        kw["env"] = environ | run_environment(Path(self.workspace))
+        kw["env"] = environ | recording(Path(self.workspace))
         await super()._async_launch_kernel(kernel_cmd, **kw)
 
 
-def run_environment(workspace: Path) -> dict[str, str]:
-    """What capture needs to know in a kernel: a new run id, its spool, and what the server wrote down for all kernels."""
+def recording(workspace: Path) -> dict[str, str]:
+    """What capture needs to know in a kernel: a new spool, and what the server wrote down for all kernels."""
     config = json.loads((workspace / CONFIG).read_text(encoding="utf-8"))
-    run_id = secrets.token_hex(16)
-    spool = workspace / "kernel-runs" / run_id / "spool"
+    spools = workspace / "spools"
+    _forget_old(spools)
+    spool = spools / secrets.token_hex(8)
     spool.mkdir(mode=0o700, parents=True)
-    return {**config["kernel_environment"], "HEADWAY_RUN": run_id, "HEADWAY_SPOOL": str(spool)}
+    environ: dict[str, str] = config["kernel_environment"] | {"HEADWAY_SPOOL": str(spool)}
+    # for code that logs by itself; it is in no file but this project's own, and ends with the workspace
+    environ["MLFLOW_TRACKING_TOKEN"] = Path(environ["HEADWAY_TOKEN_FILE"]).read_text(encoding="utf-8").strip()
+    return environ
+
+
+def _forget_old(spools: Path) -> None:
+    """Spools that nobody has written to for a week were shipped long ago, or never will be."""
+    for spool in spools.iterdir() if spools.is_dir() else []:
+        if all(time.time() - path.stat().st_mtime > _WEEK_S for path in [spool, *spool.iterdir()]):
+            shutil.rmtree(spool, ignore_errors=True)
 
 
 def main() -> None:

@@ -74,12 +74,13 @@ def signing_key(host: Host) -> bytes:
 def prepare(host: Host, project: Project, token: str | None) -> Spec:
     """Write everything that Jupyter reads at its start; the Spec to start it with. `token`: the kernels' own, for their runs."""
     place = folder(host, project.id)
-    for name in ("config/labconfig", "data", "kernels", "settings", "workspaces", "kernel-runs"):
+    for name in ("config/labconfig", "data", "kernels", "settings", "workspaces"):
         (place / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     place.chmod(0o700)
     if token is not None:
         _private(place / TOKEN, token)
-    runtime = host.settings.socket(f"kernel-{'x' * 36}-ipc-5").parent / "kernels"
+    # kernels talk over UNIX sockets named after their connection files: the whole path must be short
+    runtime = host.settings.socket(f"{project.id[:8]}-kernel-{'x' * 36}-ipc-5").parent / project.id[:8]
     runtime.mkdir(mode=0o700, exist_ok=True)
     page = {
         "disabledExtensions": {
@@ -120,6 +121,7 @@ def _facts(host: Host, project: Project, place: Path, runtime: Path) -> dict[str
             "HEADWAY_URL": host.settings.url,
             "HEADWAY_TOKEN_FILE": str(place / TOKEN),
             "HEADWAY_PROJECT": project.slug,
+            "MLFLOW_TRACKING_URI": host.settings.url,
         },
     }
 
