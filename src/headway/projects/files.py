@@ -97,9 +97,9 @@ class Upload:
         try:
             self._folder = self._stack.enter_context(_opened(self._root, self._parts[:-1], make=True))
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = self._stack.enter_context(
-                os.fdopen(os.open(self._name, flags, 0o644, dir_fd=self._folder), "wb")
-            )
+            with _said(self._parts[:-1]):
+                handle = os.open(self._name, flags, 0o644, dir_fd=self._folder)
+            self._file = self._stack.enter_context(os.fdopen(handle, "wb"))
         except BaseException:
             self._stack.close()
             raise
@@ -118,10 +118,8 @@ class Upload:
         """Put the file in its place, durably. Raises Conflict where a folder has that name."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        try:
+        with _said(self._parts):
             os.rename(self._name, self._parts[-1], src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        except (IsADirectoryError, NotADirectoryError):
-            raise Conflict(f"'{'/'.join(self._parts)}' is a folder.", hint="Choose another name.") from None
         os.fsync(self._folder)
 
     def __exit__(self, *_: object) -> None:
@@ -193,7 +191,11 @@ def _said(parts: tuple[str, ...]) -> Iterator[None]:
     except FileNotFoundError:
         raise NotFound(f"There is no '{name}' in this project.") from None
     except (NotADirectoryError, IsADirectoryError):
-        raise Conflict(f"'{name}' is not what its name is used for here: a file is no folder.") from None
+        raise Conflict(
+            f"'{name}': a file and a folder can't have the same name.", hint="Choose another name."
+        ) from None
+    except PermissionError:
+        raise Conflict(f"The system does not let the server touch '{name}'.", hint="Change its permissions.") from None
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise BadPath(f"'{name}' is a link; links are not followed.", hint="Put the file itself there.") from None
