@@ -22,8 +22,9 @@ Output = dict[str, Any]
 class CellOutputs:
     """One cell's outputs. `as_list` gives them in the notebook format, version 4."""
 
-    def __init__(self) -> None:
+    def __init__(self, text_chars: int = TEXT_CHARS) -> None:
         self.items: list[Output] = []
+        self._most = text_chars
         self.count: int | None = None
         self.started_at: int | None = None
         self.ended_at: int | None = None
@@ -64,7 +65,7 @@ class CellOutputs:
         self._clear_if_asked()
         last = self.items[-1] if self.items else None
         if last is None or last["output_type"] != "stream" or last["name"] != name:
-            screen = Screen(int(TEXT_CHARS * 0.8), int(TEXT_CHARS * 0.2))
+            screen = Screen(int(self._most * 0.8), int(self._most * 0.2))
             last = {"output_type": "stream", "name": name, "screen": screen}
             self._add(last)
         before = last["screen"].size
@@ -129,7 +130,7 @@ class CellOutputs:
         while len(self.items) > 1 and (
             len(self.items) > MOST_OUTPUTS
             or self._rich > RICH_BYTES
-            or (self._text > TEXT_CHARS * 1.05 and len(self.items) > 2)
+            or (self._text > self._most * 1.05 + 400_000 and len(self.items) > 2)
         ):
             gone = self.items.pop(_FIRST if len(self.items) > _FIRST + 1 else 0)
             if gone["output_type"] == "stream":
@@ -151,8 +152,9 @@ class CellOutputs:
 class Transcript:
     """All cells of a run, by number, folded from events. `changed` collects the numbers of those that changed."""
 
-    def __init__(self, sent: Mapping[str, int]) -> None:
+    def __init__(self, sent: Mapping[str, int], text_chars: int = TEXT_CHARS) -> None:
         self.sent = dict(sent)
+        self._most = text_chars
         self.cells: dict[int, CellOutputs] = {}
         self.widgets: dict[str, dict[str, Any]] = {}
         self.changed: set[int] = set()
@@ -170,7 +172,7 @@ class Transcript:
             return number
         if number is None:
             return None
-        cell = self.cells.setdefault(number, CellOutputs())
+        cell = self.cells.setdefault(number, CellOutputs(self._most))
         cell.apply(event)
         if kind in ("display_data", "execute_result") and (shown := event["c"].get("transient", {}).get("display_id")):
             self._displays.setdefault(shown, set()).add(number)
