@@ -113,7 +113,7 @@ class Models:
                 self._save(fitted)
             except TooLarge:
                 self._session.fact("unsaved", id=fitted.id, cls=fitted.cls, why="it is larger than 1 GB")
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # the user's own predict may do anything
                 why = f"{type(error).__name__}: {str(error)[:200]}"
                 self._session.fact("unsaved", id=fitted.id, cls=fitted.cls, why=why)
             fitted.saved, fitted.keep, fitted.sample = True, None, None

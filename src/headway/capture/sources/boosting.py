@@ -8,7 +8,7 @@ import weakref
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from headway.capture.guard import wrap
+from headway.capture.guard import replace, wrap
 from headway.capture.sources.fits import Call, done, outermost
 from headway.capture.values import describe, parameter, scalar, snapshot
 
@@ -60,7 +60,7 @@ def _hook_library(session: Session, samples: Samples, library: str, module: Any)
     for name in ("train", "cv"):
         enter = functools.partial(_enter, session, library, name)
         leave = functools.partial(_leave, session, samples, library, name)
-        setattr(module, name, wrap(getattr(module, name), source, enter, leave))
+        replace(module, name, wrap(getattr(module, name), source, enter, leave))
 
 
 def _enter(

@@ -11,7 +11,7 @@ import sys
 from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from headway.capture.guard import wrap
+from headway.capture.guard import replace, wrap
 from headway.capture.values import describe, scalar
 
 if TYPE_CHECKING:
@@ -101,12 +101,8 @@ def _hook(session: Session, names: list[str], module: ModuleType) -> None:
     for name in names:
         function = module.__dict__.get(name)
         if isinstance(function, FunctionType) or (function is not None and module.__name__ == "numpy"):
-            enter = functools.partial(_enter, session)
-            setattr(
-                module,
-                name,
-                wrap(function, source, enter, functools.partial(_read, session, f"{module.__name__}.{name}")),
-            )
+            leave = functools.partial(_read, session, f"{module.__name__}.{name}")
+            replace(module, name, wrap(function, source, functools.partial(_enter, session), leave))
 
 
 def _hook_datasets(session: Session, module: ModuleType) -> None:
@@ -116,7 +112,7 @@ def _hook_datasets(session: Session, module: ModuleType) -> None:
         function = module.__dict__.get(name)
         if isinstance(function, FunctionType):
             leave = functools.partial(_made, session, name)
-            setattr(module, name, wrap(function, source, functools.partial(_enter, session), leave))
+            replace(module, name, wrap(function, source, functools.partial(_enter, session), leave))
 
 
 def _enter(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -109,7 +109,7 @@ def split_params(estimator: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters that differ from the defaults of their own class, and the rest; of pipelines, by `step__name`."""
     try:
         found = dict(estimator.get_params(deep=False))
-    except Exception:
+    except (Exception, SystemExit):
         return {}, {}
     usual = _defaults_of(type(estimator))
     given: dict[str, Any] = {}

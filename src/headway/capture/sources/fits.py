@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FrameType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from headway.capture.guard import wrap
+from headway.capture.guard import replace, wrap
 from headway.capture.sources import estimators
 from headway.capture.values import describe, number_list, parameter, scalar, snapshot
 
@@ -61,6 +61,11 @@ def outermost(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs:
     if caller is None or site is None:
         return None
     return Call(_depth.set(depth + 1), caller, site, args, kwargs, time.perf_counter())
+
+
+def _enter_direct(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+    """Like `outermost`, for functions that libraries call on their own account, too: only the user's calls count."""
+    return outermost(session, frame, args, kwargs) if session.sites.is_user(frame.f_code.co_filename) else None
 
 
 def done(call: Call) -> None:
@@ -183,8 +188,8 @@ def _hook_validation(session: Session, module: ModuleType) -> None:
 
 def _replace(session: Session, module: Any, name: str, function: FunctionType, leave: Any) -> None:
     source = session.source("scikit-learn")
-    wrapped = wrap(function, source, functools.partial(outermost, session), functools.partial(leave, session, name))
-    setattr(module, name, wrapped)
+    enter = functools.partial(_enter_direct, session)
+    replace(module, name, wrap(function, source, enter, functools.partial(leave, session, name)))
 
 
 def _leave_metric(session: Session, name: str, call: Call, result: Any, error: BaseException | None) -> None:
