@@ -1,0 +1,241 @@
+"""`headway runs`: see, follow, cancel, compare, export."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headway.cli import output
+from headway.cli.follow import follow, tell
+from headway.cli.options import InProject, Json, connect, examples, new, project_of
+from headway.errors import Conflict, NotFound
+from headway.sdk.runs import LIVE, Runs
+
+app = new("Runs: what was tried, with its parameters, metrics and output.")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", show_default=False, help="Its id, or the beginning of it.")]
+
+
+def _runs(project: str | None) -> Runs:
+    client = connect()
+    return Runs(client, project_of(client, project))
+
+
+def _id(runs: Runs, said: str) -> str:
+    """The whole id of a run from its beginning."""
+    if len(said) >= 32:
+        return said
+    found = [run["run_id"] for run in runs.search(trainings=True, limit=10_000) if run["run_id"].startswith(said)]
+    if not found:
+        raise NotFound(f"There is no run '{said}' in project {runs.project}.", hint="headway runs list")
+    if len(found) > 1:
+        raise Conflict(f"{len(found)} runs begin with '{said}'.", hint="Give more of the id.")
+    return str(found[0])
+
+
+@app.command(
+    "list",
+    epilog=examples("headway runs list", "headway runs list --filter \"metrics.rmse < 3 and params.depth = '4'\"",
+                    "headway runs list --order 'metrics.rmse' -n 5 --json"),
+)  # fmt: skip
+def list_(
+    filter: Annotated[
+        str, typer.Option("--filter", "-f", help="MLflow's grammar: metrics.x, params.x, tags.x, attributes.x.")
+    ] = "",
+    order: Annotated[list[str], typer.Option("--order", help="e.g. 'metrics.rmse' or 'metrics.auc DESC'.")] = [],  # noqa: B006
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000, help="At most so many.")] = 30,
+    trainings: Annotated[bool, typer.Option("--trainings", help="The trainings inside runs too.")] = False,
+    project: InProject = None,
+    as_json: Json = False,
+) -> None:
+    """Runs, newest first."""
+    found = _runs(project).search(filter, order_by=order, limit=limit, trainings=trainings)
+    rows = [
+        (run["run_id"][:8], output.plain_mark(run["status"]), run["path"] or run["name"], output.ago(run["started_at"]),
+         _took(run), _brief(run["metrics"]), _brief(run["params"]))
+        for run in found
+    ]  # fmt: skip
+    headers = ("RUN", "STATUS", "WHAT", "STARTED", "TOOK", "METRICS", "PARAMETERS")
+    empty = "No run yet. `headway run train.py`" if not filter else "No run fits."
+    output.show({"runs": found}, as_json, lambda: output.table(headers, rows, empty=empty))
+
+
+@app.command(epilog=examples("headway runs show 4f0c9e12", "headway runs show 4f0c9e12 --json"))
+def show(run: RunId, project: InProject = None, as_json: Json = False) -> None:
+    """One run: how it went, its parameters, metrics, models and trainings."""
+    runs = _runs(project)
+    found = runs.get(_id(runs, run))
+    output.show(found, as_json, lambda: _say(found))
+
+
+@app.command(epilog=examples("headway runs logs 4f0c9e12", "headway runs logs 4f0c9e12 > run.log"))
+def logs(run: RunId, project: InProject = None, as_json: Json = False) -> None:
+    """Print exactly what the run has printed."""
+    runs = _runs(project)
+    run_id = _id(runs, run)
+    if as_json:
+        text = b"".join(runs.logs(run_id)).decode("utf-8", "replace")
+        output.show({"run_id": run_id, "log": text}, True, lambda: None)
+        return
+    for piece in runs.logs(run_id):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.flush()
+
+
+@app.command(epilog=examples("headway runs watch 4f0c9e12"))
+def watch(run: RunId, project: InProject = None, as_json: Json = False) -> None:
+    """Follow a run from its first line to its end. Exits 1 if it fails; Ctrl-C leaves it running."""
+    runs = _runs(project)
+    found = follow(runs, _id(runs, run), err=as_json)
+    tell(found)
+    output.show(found, as_json, lambda: None)
+    if found["status"] != "finished":
+        raise typer.Exit(1)
+
+
+@app.command(epilog=examples("headway runs cancel 4f0c9e12"))
+def cancel(
+    run: RunId,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Don't wait until it has ended.")] = False,
+    project: InProject = None,
+    as_json: Json = False,
+) -> None:
+    """End a run: by interrupt, then TERM, then KILL."""
+    runs = _runs(project)
+    run_id = _id(runs, run)
+    runs.cancel(run_id)
+    found = runs.get(run_id) if detach else runs.wait(run_id)
+    words = "is being cancelled" if found["status"] in LIVE else f"is {found['status']}"
+    output.show(found, as_json, lambda: output.say(f"Run {run_id[:8]} {words}."))
+
+
+@app.command(epilog=examples("headway runs rerun 4f0c9e12"))
+def rerun(run: RunId, project: InProject = None, as_json: Json = False) -> None:
+    """Submit the same once more: the same file and parameters."""
+    runs = _runs(project)
+    made = runs.rerun(_id(runs, run))
+    output.show(made, as_json, lambda: output.say(made["run_id"]))
+
+
+@app.command(epilog=examples("headway runs compare 4f0c9e12 77ab01c3", "headway runs compare 4f0c 77ab --all --json"))
+def compare(
+    ids: Annotated[list[str], typer.Argument(metavar="RUN RUN...", show_default=False, help="Two or more.")],
+    everything: Annotated[bool, typer.Option("--all", help="Also what is equal in all.")] = False,
+    project: InProject = None,
+    as_json: Json = False,
+) -> None:
+    """Runs side by side: parameters and metrics that differ."""
+    if len(ids) < 2:
+        raise typer.BadParameter("Give two runs or more.", param_hint="RUN")
+    runs = _runs(project)
+    found = [runs.get(_id(runs, one)) for one in ids]
+    rows: list[dict[str, Any]] = []
+    for kind in ("params", "metrics"):
+        for name in sorted({name for run in found for name in run[kind]}):
+            values = [run[kind].get(name) for run in found]
+            if everything or any(value != values[0] for value in values):
+                rows.append({"kind": kind.removesuffix("s"), "name": name, "values": values})
+    value = {"runs": [run["run_id"] for run in found], "rows": rows}
+    headers = ("", "NAME", *(run["run_id"][:8] for run in found))
+    cells = [(row["kind"], row["name"], *row["values"]) for row in rows]
+    output.show(value, as_json, lambda: output.table(headers, cells, empty="They differ in nothing that was recorded."))
+
+
+@app.command(
+    epilog=examples("headway runs export > runs.csv", "headway runs export --filter 'metrics.rmse < 3' -o good.csv")
+)
+def export(
+    filter: Annotated[str, typer.Option("--filter", "-f", help="Only these; MLflow's grammar.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", dir_okay=False, help="A file; else standard output.")
+    ] = None,
+    project: InProject = None,
+    as_json: Json = False,
+) -> None:
+    """All runs and trainings as CSV: a row each, a column for each parameter and metric."""
+    found = _runs(project).search(filter, limit=1_000_000, trainings=True)
+    if as_json:
+        output.show({"runs": found}, True, lambda: None)
+        return
+    text = _csv(found)
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        out.write_text(text, encoding="utf-8")
+        output.note(f"{len(found)} runs in {out}")
+
+
+@app.command(epilog=examples("headway runs rm 4f0c9e12"))
+def rm(
+    run: RunId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    project: InProject = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a run. Models that were registered from it stay."""
+    runs = _runs(project)
+    run_id = _id(runs, run)
+    found = runs.get(run_id)
+    if found["status"] in LIVE:
+        raise Conflict(f"The run is {found['status']}.", hint=f"First: headway runs cancel {run_id[:8]}")
+    if not yes and not as_json:
+        typer.confirm(f"Delete run {run_id[:8]} ({found['path'] or found['name']})?", abort=True, err=True)
+    runs.remove(run_id)
+    output.show({"run_id": run_id, "removed": True}, as_json, lambda: output.say(f"Deleted {run_id[:8]}."))
+
+
+def _csv(found: list[dict[str, Any]]) -> str:
+    params = sorted({name for run in found for name in run["params"]})
+    metrics = sorted({name for run in found for name in run["metrics"]})
+    plain = ("run_id", "parent_run_id", "name", "path", "status", "cause", "started_at", "ended_at")
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*plain, *(f"params.{name}" for name in params), *(f"metrics.{name}" for name in metrics)])
+    for run in found:
+        writer.writerow([*(run[name] for name in plain), *(run["params"].get(name) for name in params),
+                         *(run["metrics"].get(name) for name in metrics)])  # fmt: skip
+    return out.getvalue()
+
+
+def _say(run: dict[str, Any]) -> None:
+    output.say(f"{output.mark(run['status'])}  {run['path'] or run['name']}  {run['run_id']}")
+    output.pairs({"why": run["cause"], "waits for": run["waits_for"], "started": output.moment(run["started_at"]),
+                  "took": _took(run), "memory": f"{run['peak_memory_mb']:.0f} MiB" if run["peak_memory_mb"] else None,
+                  "page": run["url"]})  # fmt: skip
+    for title, values in (("Parameters", run["params"]), ("Metrics", run["metrics"])):
+        if values:
+            output.say(f"\n{title}")
+            output.pairs({f"  {name}": value for name, value in values.items()})
+    if run["trainings"]:
+        output.say("\nTrainings")
+        rows = [(t["run_id"][:8], t["name"], _brief(t["metrics"]), _brief(t["params"])) for t in run["trainings"]]
+        output.table(("RUN", "NAME", "METRICS", "PARAMETERS"), rows, empty="")
+    if run["models"]:
+        output.say("\nModels")
+        output.table(("ID", "NAME", "STATUS"), [(m["id"], m["name"], m["status"]) for m in run["models"]], empty="")
+
+
+def _took(run: dict[str, Any]) -> str:
+    return output.took(run["ended_at"] - run["started_at"]) if run["ended_at"] and run["started_at"] else ""
+
+
+def _brief(values: dict[str, Any], most: int = 4) -> str:
+    shown = [f"{name}={output.text(_read(value))}" for name, value in list(values.items())[:most]]
+    return " ".join(shown) + (" …" if len(values) > most else "")
+
+
+def _read(value: Any) -> Any:
+    """Parameters are texts on the wire; numbers among them are shown as numbers."""
+    if isinstance(value, str):
+        try:
+            number = json.loads(value)
+        except ValueError:
+            return value[:40]
+        return number if isinstance(number, float) else value[:40]
+    return value
