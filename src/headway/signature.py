@@ -114,12 +114,13 @@ def infer(inputs: Any, predictions: Any = None) -> Signature:
 
     A column is required unless it holds a null here. Raises BundleError for an input that is neither.
     """
-    return Signature(
-        _infer_side(inputs, "input"), () if predictions is None else _infer_side(predictions, "prediction")
+    outputs = (
+        () if not hasattr(predictions, "dtype") and not hasattr(predictions, "dtypes") else _infer_side(predictions)
     )
+    return Signature(_infer_side(inputs), outputs)
 
 
-def _infer_side(value: Any, what: str) -> tuple[Column | Tensor, ...]:
+def _infer_side(value: Any) -> tuple[Column | Tensor, ...]:
     if hasattr(value, "columns") and hasattr(value, "dtypes"):
         return tuple(_infer_column(str(name), value.iloc[:, i]) for i, name in enumerate(value.columns))
     if hasattr(value, "to_frame") and hasattr(value, "dtype"):
@@ -129,7 +130,7 @@ def _infer_side(value: Any, what: str) -> tuple[Column | Tensor, ...]:
         kind = str(value.dtype)
         return (Tensor(kind, (-1, *(int(n) for n in value.shape[1:]))),)
     raise BundleError(
-        f"No signature for an {what} of type {type(value).__name__}.", hint="Train on a frame or an array."
+        f"No signature for an input of type {type(value).__name__}.", hint="Train on a frame or an array."
     )
 
 

@@ -145,7 +145,7 @@ def _class_of(name: Any) -> Any:
 
 def _xgboost(folder: Path, manifest: Manifest, options: dict[str, Any]) -> Loaded:
     path = _file(folder, options, "data")
-    if path.suffix == ".pkl":
+    if path.suffix in (".pkl", ".skops"):
         model = _unpickle(path)
     else:
         model = _class_of(options.get("model_class") or "xgboost.core.Booster")()
@@ -163,7 +163,7 @@ def _xgboost(folder: Path, manifest: Manifest, options: dict[str, Any]) -> Loade
 
 def _lightgbm(folder: Path, manifest: Manifest, options: dict[str, Any]) -> Loaded:
     path = _file(folder, options, "data")
-    if path.suffix == ".pkl":
+    if path.suffix in (".pkl", ".skops"):
         return _estimator(manifest, _unpickle(path))
     model = importlib.import_module("lightgbm").Booster(model_file=str(path))
     return Loaded(manifest, model, {"predict": model.predict}, native=True, row_wise=True, takes_arrays=True)

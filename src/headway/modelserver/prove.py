@@ -124,7 +124,8 @@ def _load(folder: Path) -> Loaded:
     except AttributeError as error:
         if found := re.search(r"Can't get attribute '([^']+)' on <module '([^']+)'", str(error)):
             name, module = found.groups()
-            if module == "__main__":
+            if module.endswith("__main__"):
+                module = "__main__"
                 hint = f"Move {name} to a module of its own, or save the model with cloudpickle."
             else:
                 hint = f"Check the version of the package that has '{module}'."
