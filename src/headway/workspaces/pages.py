@@ -88,7 +88,7 @@ async def open_page(request: Request, who: Signed, host: HostDep, slug: str, pat
     if not look.may_edit:
         return redirect(f"/p/{slug}/notebooks/{quote(path)}")
     if look.kernel_ready and look.state.state == service.RUNNING and await gate.answers_now(look.target, look.project):
-        return redirect(_lab(request, look.project, path))
+        return redirect(_lab(request, who, look.project, path))
     return page(
         request, "workspaces/opening.html", who=who, project=look.project, title=parts[-1], path=path, **look.shown()
     )
@@ -113,7 +113,7 @@ async def ready(request: Request, who: Signed, host: HostDep, slug: str, path: s
     up = look.state.state == service.RUNNING and await gate.answers_now(look.target, look.project)
     if up and (look.kernel_ready or anyway):
         response = Response(status_code=204)
-        response.headers["HX-Redirect"] = _lab(request, look.project, path)
+        response.headers["HX-Redirect"] = _lab(request, who, look.project, path)
         return response
     return fragment(request, "workspaces/_opening.html", project=look.project, path=path, **look.shown(up=up))
 
@@ -165,5 +165,6 @@ def _look(host: Host, who: Who, slug: str, parts: tuple[str, ...]) -> _Look:
         return _Look(host, db, who, project)
 
 
-def _lab(request: Request, project: Project, path: str) -> str:
-    return gate.address(request, project, f"lab/tree/{quote(path)}")
+def _lab(request: Request, who: Who, project: Project, path: str) -> str:
+    """The notebook in JupyterLab. Each person has a layout of their own: the tabs of one are not opened for the other."""
+    return gate.address(request, project, f"lab/workspaces/{who.user_id[:12]}/tree/{quote(path)}")
