@@ -37,4 +37,11 @@ def test_what_the_reader_may_not_do_is_not_shown() -> None:
 
 def test_a_longer_name_is_not_inside_a_shorter_one() -> None:
     shown = links(ITEMS, slug="churn", current="/p/churn/runs-of-old", allowed=lambda verb: True)
-    assert [link.label for link in shown if link.active] == ["Overview"]
+    assert not any(link.active for link in shown)
+
+
+def test_a_page_elsewhere_can_be_inside_an_entry() -> None:
+    items = [NavItem("Overview", "house", "", 0), NavItem("Runs", "activity", "runs", 20, also=("compare", "new-run"))]
+    for path in ("/p/churn/compare", "/p/churn/new-run", "/p/churn/runs/1"):
+        shown = links(items, slug="churn", current=path, allowed=lambda verb: True)
+        assert [link.label for link in shown if link.active] == ["Runs"], path

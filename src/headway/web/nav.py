@@ -9,7 +9,7 @@ class NavItem:
     """One entry of the rail.
 
     `icon` is a name of `static/icons.txt`. `path` is relative to the project (`runs` -> `/p/<slug>/runs`) unless it starts
-    with `/`. Entries are shown by `order` (tens, so that others fit between) to those who may `verb` in the project.
+    with `/`. `also` are further paths at which a reader is inside the entry (`compare` is inside runs). Entries are shown by `order` (tens, so that others fit between) to those who may `verb` in the project.
     """
 
     label: str
@@ -17,6 +17,7 @@ class NavItem:
     path: str
     order: int
     verb: str = "view"
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ def links(items: Iterable[NavItem], *, slug: str | None, current: str, allowed: 
         for item in sorted(items, key=lambda item: (item.order, item.label))
         if (url := address(item, slug)) is not None and allowed(item.verb)
     ]
-    inside = [url for _, url in shown if current == url or (url != "/" and current.startswith(url + "/"))]
-    best = max(inside, key=len, default="")
+    inside = {
+        url: len(place)
+        for item, url in shown
+        for place in (url, *(f"/p/{slug}/{path}" for path in item.also))
+        if current == place or (item.path not in ("", "/") and current.startswith(place + "/"))
+    }
+    best = max(inside, key=lambda url: inside[url], default="")
     return [NavLink(item.label, item.icon, url, url == best) for item, url in shown]

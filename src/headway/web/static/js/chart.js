@@ -154,12 +154,33 @@ class Chart {
       this.box.replaceChildren(make("p", { class: "chart-wait" }, "Nothing was logged here yet."));
       return;
     }
+    if (!this.isTime && this.data.series.every((one) => new Set(one.x).size < 2)) return this.bars();
     const smooth = this.smooth > 0 && raw[0].length > 2;
     const lines = raw.slice(1);
     const columns = [raw[0], ...(smooth ? lines : []), ...lines.map((values) => smoothed(values, this.smooth))];
     this.chart?.destroy();
     this.box.replaceChildren();
     this.chart = new this.uPlot(this.options(columns, smooth), columns, this.box);
+  }
+
+  /** Where each series has one point only, a line has nothing to tell: bars, longest first, from zero. */
+  bars() {
+    this.chart?.destroy();
+    this.chart = null;
+    const rows = this.data.series
+      .map((one) => ({ one, value: one.y.at(-1) }))
+      .filter(({ value }) => value != null)
+      .sort((a, b) => b.value - a.value);
+    const most = Math.max(...rows.map(({ value }) => Math.abs(value)), Number.MIN_VALUE);
+    const list = make("ol", { class: "bars" });
+    for (const { one, value } of rows) {
+      const bar = make("span", { class: value < 0 ? "bar below" : "bar" });
+      bar.style.width = `${Math.max(0.5, (Math.abs(value) / most) * 100)}%`;
+      bar.style.background = colour(`--c${(numberOf(one.key ?? one.name) % COLOURS) + 1}`);
+      const name = make("span", { class: "bar-name", title: one.name }, one.name);
+      list.append(make("li", {}, name, make("span", { class: "bar-room" }, bar), make("span", { class: "num" }, short(value))));
+    }
+    this.box.replaceChildren(list);
   }
 
   options(columns, smooth) {

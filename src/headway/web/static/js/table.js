@@ -112,7 +112,13 @@ class Table {
       copy.addEventListener("click", () => import("./copy.js").then((module) => module.copy(this.text("\t"), copy)));
       bar.append(copy, save);
     }
-    this.frame.prepend(bar);
+    // in a card the tools stand in its head; the number of rows is said there already
+    const head = this.frame.closest(".card.flush")?.querySelector(":scope > header");
+    if (head && !head.querySelector(".table-tools")) {
+      this.counted = "";
+      this.note.textContent = "";
+      head.append(bar);
+    } else this.frame.prepend(bar);
     if (this.compare) this.selection();
   }
 
