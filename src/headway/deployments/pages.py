@@ -28,7 +28,7 @@ from headway.web.nav import NavItem
 from headway.web.render import fragment, page, redirect
 
 router = APIRouter(prefix="/p/{slug}", include_in_schema=False)
-NAV = [NavItem("Endpoints", "rocket", "endpoints", 60)]
+NAV = [NavItem("Endpoints", "rocket", "endpoints", 60, also=("deploy",))]
 
 Text = Annotated[str, Form()]
 
