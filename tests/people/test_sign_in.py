@@ -249,8 +249,9 @@ def test_an_invitation_never_lowers_a_role(world: World) -> None:
     project = world.project("Churn", ada, editor="bob")
     with world.host.database.write() as db:
         secret = secret_of(members.invite(db, ada, world.host, project.id, "viewer"))
-        members.accept(db, db.query(User).filter_by(name="bob").one(), secret)
-        assert members.roles_of(db, world.user("bob").user_id) == {project.id: "editor"}
+        bob = db.query(User).filter_by(name="bob").one()
+        members.accept(db, bob, secret)
+        assert members.roles_of(db, bob.id) == {project.id: "editor"}
 
 
 def test_a_withdrawn_invitation_is_worth_nothing(world: World) -> None:
