@@ -11,10 +11,11 @@ from headway.cli import output
 from headway.cli.options import InProject, Json, connect, examples, new, project_of
 from headway.errors import HeadwayError
 from headway.sdk.endpoints import Endpoints, revision_of
+from headway.sdk.runs import Runs
 
 app = new()
 
-_RUN = re.compile(r"[0-9a-f]{32}")
+_RUN = re.compile(r"[0-9a-f]{8,32}")
 WORDS = {
     "asked": "fetching the model", "environment": "building its environment", "proving": "replaying its recorded examples",
     "starting": "starting a replica", "live": "live", "failed": "failed", "retired": "stopped",
@@ -48,8 +49,9 @@ def deploy(
     Exits 1 if it does not go live; what served before goes on serving.
     """
     client = connect()
-    endpoints = Endpoints(client, project_of(client, project))
-    which = {"run_id": what} if _RUN.fullmatch(what) else {"model": what}
+    slug = project_of(client, project)
+    endpoints = Endpoints(client, slug)
+    which = {"run_id": Runs(client, slug).whole_id(what)} if _RUN.fullmatch(what) else {"model": what}
     made = endpoints.deploy(**which, choice=choice, name=name, canary=canary, replicas=replicas, memory_mb=memory)
     number = made["deployed"]
     if not detach:

@@ -23,10 +23,17 @@ InProject = Annotated[
 
 
 def new(help: str = "") -> typer.Typer:
-    """A noun: an empty set of verbs."""
-    return typer.Typer(help=help, rich_markup_mode=None, no_args_is_help=bool(help), add_completion=False,
+    """A noun with `help`: a set of verbs, even if it has only one. Without: a verb of its own, such as `up`."""
+    made = typer.Typer(help=help, rich_markup_mode=None, no_args_is_help=bool(help), add_completion=False,
                        pretty_exceptions_enable=False,
                        context_settings={"help_option_names": ["-h", "--help"]})  # fmt: skip
+    if help:
+        made.callback(help=help)(_nothing)
+    return made
+
+
+def _nothing() -> None:
+    """What a noun does before its verb."""
 
 
 def examples(*lines: str) -> str:

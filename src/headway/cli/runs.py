@@ -14,7 +14,7 @@ import typer
 from headway.cli import output
 from headway.cli.follow import follow, tell
 from headway.cli.options import InProject, Json, connect, examples, new, project_of
-from headway.errors import Conflict, NotFound
+from headway.errors import Conflict
 from headway.sdk.runs import LIVE, Runs
 
 app = new("Runs: what was tried, with its parameters, metrics and output.")
@@ -25,18 +25,6 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", show_default=False, help="I
 def _runs(project: str | None) -> Runs:
     client = connect()
     return Runs(client, project_of(client, project))
-
-
-def _id(runs: Runs, said: str) -> str:
-    """The whole id of a run from its beginning."""
-    if len(said) >= 32:
-        return said
-    found = [run["run_id"] for run in runs.search(trainings=True, limit=10_000) if run["run_id"].startswith(said)]
-    if not found:
-        raise NotFound(f"There is no run '{said}' in project {runs.project}.", hint="headway runs list")
-    if len(found) > 1:
-        raise Conflict(f"{len(found)} runs begin with '{said}'.", hint="Give more of the id.")
-    return str(found[0])
 
 
 @app.command(
@@ -70,7 +58,7 @@ def list_(
 def show(run: RunId, project: InProject = None, as_json: Json = False) -> None:
     """One run: how it went, its parameters, metrics, models and trainings."""
     runs = _runs(project)
-    found = runs.get(_id(runs, run))
+    found = runs.get(runs.whole_id(run))
     output.show(found, as_json, lambda: _say(found))
 
 
@@ -78,7 +66,7 @@ def show(run: RunId, project: InProject = None, as_json: Json = False) -> None:
 def logs(run: RunId, project: InProject = None, as_json: Json = False) -> None:
     """Print exactly what the run has printed."""
     runs = _runs(project)
-    run_id = _id(runs, run)
+    run_id = runs.whole_id(run)
     if as_json:
         text = b"".join(runs.logs(run_id)).decode("utf-8", "replace")
         output.show({"run_id": run_id, "log": text}, True, lambda: None)
@@ -92,7 +80,7 @@ def logs(run: RunId, project: InProject = None, as_json: Json = False) -> None:
 def watch(run: RunId, project: InProject = None, as_json: Json = False) -> None:
     """Follow a run from its first line to its end. Exits 1 if it fails; Ctrl-C leaves it running."""
     runs = _runs(project)
-    found = follow(runs, _id(runs, run), err=as_json)
+    found = follow(runs, runs.whole_id(run), err=as_json)
     tell(found)
     output.show(found, as_json, lambda: None)
     if found["status"] != "finished":
@@ -108,7 +96,7 @@ def cancel(
 ) -> None:
     """End a run: by interrupt, then TERM, then KILL."""
     runs = _runs(project)
-    run_id = _id(runs, run)
+    run_id = runs.whole_id(run)
     runs.cancel(run_id)
     found = runs.get(run_id) if detach else runs.wait(run_id)
     words = "is being cancelled" if found["status"] in LIVE else f"is {found['status']}"
@@ -119,7 +107,7 @@ def cancel(
 def rerun(run: RunId, project: InProject = None, as_json: Json = False) -> None:
     """Submit the same once more: the same file and parameters."""
     runs = _runs(project)
-    made = runs.rerun(_id(runs, run))
+    made = runs.rerun(runs.whole_id(run))
     output.show(made, as_json, lambda: output.say(made["run_id"]))
 
 
@@ -134,7 +122,7 @@ def compare(
     if len(ids) < 2:
         raise typer.BadParameter("Give two runs or more.", param_hint="RUN")
     runs = _runs(project)
-    found = [runs.get(_id(runs, one)) for one in ids]
+    found = [runs.get(runs.whole_id(one)) for one in ids]
     rows: list[dict[str, Any]] = []
     for kind in ("params", "metrics"):
         for name in sorted({name for run in found for name in run[kind]}):
@@ -180,7 +168,7 @@ def rm(
 ) -> None:
     """Delete a run. Models that were registered from it stay."""
     runs = _runs(project)
-    run_id = _id(runs, run)
+    run_id = runs.whole_id(run)
     found = runs.get(run_id)
     if found["status"] in LIVE:
         raise Conflict(f"The run is {found['status']}.", hint=f"First: headway runs cancel {run_id[:8]}")

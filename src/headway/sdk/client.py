@@ -39,7 +39,7 @@ class Client:
         self.timeout = timeout
         self._transport: Transport = transport or HttpTransport(self.address.url)
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, /, **query: Any) -> Any:
         """The JSON at a path. None in `query` is left out, lists are repeated."""
         return self.json("GET", path, query=query)
 
@@ -47,7 +47,7 @@ class Client:
         """Send JSON. `again`: it may be sent twice without harm, so a broken connection is tried again."""
         return self.json("POST", path, body, again=again)
 
-    def delete(self, path: str, **query: Any) -> Any:
+    def delete(self, path: str, /, **query: Any) -> Any:
         """Remove what is at the path."""
         return self.json("DELETE", path, query=query)
 
@@ -102,7 +102,7 @@ class Client:
             time.sleep(wait)
         raise AssertionError
 
-    def pieces(self, path: str, *, headers: Mapping[str, str] | None = None, **query: Any) -> Iterator[bytes]:
+    def pieces(self, path: str, /, *, headers: Mapping[str, str] | None = None, **query: Any) -> Iterator[bytes]:
         """A long answer as it comes. Raises `Unavailable` if it breaks off."""
         with self.request("GET", path, query=query, headers=headers, stream=True, timeout=120) as answer:
             try:

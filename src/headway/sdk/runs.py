@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headway.errors import Unavailable
+from headway.errors import Conflict, NotFound, Unavailable
 from headway.sdk import events, sending
 from headway.sdk.client import Client, part
 
@@ -66,6 +66,17 @@ class Runs:
         """One run. Raises `NotFound`."""
         found: Json = self.client.get(self._at(run_id))
         return found
+
+    def whole_id(self, said: str) -> str:
+        """The id of a run from its beginning. Raises `NotFound`, or `Conflict` where several begin so."""
+        if len(said) >= 32:
+            return said
+        found = [run["run_id"] for run in self.search(trainings=True, limit=10_000) if run["run_id"].startswith(said)]
+        if not found:
+            raise NotFound(f"There is no run '{said}' in project {self.project}.", hint="headway runs list")
+        if len(found) > 1:
+            raise Conflict(f"{len(found)} runs begin with '{said}'.", hint="Give more of the id.")
+        return str(found[0])
 
     def cancel(self, run_id: str) -> Json:
         """End it: by interrupt, TERM, KILL. Raises `Conflict` when it is over."""
