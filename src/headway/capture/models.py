@@ -142,7 +142,9 @@ class Models:
         name = f"{fitted.id:03d}-{type(model).__name__}"
         folder = self._session.spool.folder / "models" / f"{os.getpid()}-{name}"
         saver = _saver(fitted.library, model, self._session)
-        packages = environment.needed(saver.modules | ({"pandas"} if hasattr(fitted.sample, "columns") else set()))
+        # A base class counts: xgboost's scikit-learn models can't be imported without scikit-learn, which it does not require.
+        modules = saver.modules | {base.__module__ for base in type(model).__mro__}
+        packages = environment.needed(modules | ({"pandas"} if hasattr(fitted.sample, "columns") else set()))
         flavors = bundle.flavors(
             saver.library, saver.file, version=saver.version, python=sys.version.split()[0], **saver.options
         )

@@ -51,6 +51,13 @@ def start_time(pid: int) -> int:
     return int(fields[19]) if fields[0] not in ("Z", "X") else 0
 
 
+def kernel_program() -> str:
+    """The script that is the kernel: from the runtime folder, so that capture and the kernel see one copy of headway."""
+    runtime = os.environ.get("HEADWAY_RUNTIME")
+    path = Path(runtime, "headway", "runner", "kernelside.py") if runtime else Path(kernelside.__file__)
+    return str(path if path.exists() else kernelside.__file__)
+
+
 class Kernel:
     """The kernel of a run folder. `start` or `attach`, then `send` and `replies`."""
 
@@ -94,7 +101,7 @@ class Kernel:
             pid = os.getpid()
             write_json(record, {"pid": pid, "start": start_time(pid), "sockets": str(sockets)})
 
-        argv = [python, kernelside.__file__, "-f", str(self.folder / "connection.json")]
+        argv = [python, kernel_program(), "-f", str(self.folder / "connection.json")]
         with (self.folder / "kernel.log").open("ab") as log:  # what the kernel says before and after it is a kernel
             self._child = subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                            start_new_session=True, preexec_fn=put_on_record)  # fmt: skip
