@@ -230,18 +230,26 @@ class _Globals:
 def _modules_of(model: Any) -> set[str]:
     """The modules whose classes and functions a pickle of `model` refers to."""
     found: set[str] = set()
+    seen: set[type] = set()
+
+    def note(kind: type) -> None:
+        """A class is no use without those it is made of: xgboost's estimators are scikit-learn's."""
+        if kind not in seen:
+            seen.add(kind)
+            found.update(m for base in kind.__mro__ if isinstance(m := base.__module__, str) and m != "builtins")
 
     class Spy(pickle.Pickler):
         def reducer_override(self, value: Any) -> Any:
-            module = value.__module__ if isinstance(value, type) or callable(value) else type(value).__module__
-            if isinstance(module, str):
+            if isinstance(value, type):
+                note(value)
+            elif callable(value) and isinstance(module := getattr(value, "__module__", None), str):
                 found.add(module)
+            else:
+                note(type(value))
             return NotImplemented
 
         def persistent_id(self, value: Any) -> None:
-            module = type(value).__module__
-            if isinstance(module, str) and module != "builtins":
-                found.add(module)
+            note(type(value))
 
     Spy(_Globals(), protocol=5).dump(model)
     return found
