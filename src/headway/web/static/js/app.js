@@ -16,8 +16,11 @@ ready((root) => {
   if (parallels.length) import("./parallel.js").then(({ draw }) => parallels.forEach(draw));
   const terminals = fresh(root, "[data-terminal]", "opened");
   if (terminals.length) import("./terminal.js").then(({ open }) => terminals.forEach(open));
+  const notebooks = fresh(root, "[data-run-output]", "opened");
+  if (notebooks.length) import("./run-output.js").then(({ open }) => notebooks.forEach(open));
   for (const range of fresh(root, "[data-range]", "ranged")) {
     range.addEventListener("input", () => (range.parentElement.querySelector("output").value = range.value));
   }
+  for (const choice of fresh(root, "select[data-submit]", "submits")) choice.addEventListener("change", () => choice.form.requestSubmit());
   fresh(root, ".toast", "leaving").forEach(leave);
 });

@@ -54,6 +54,16 @@ export function short(value) {
   return Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
 }
 
+/** Marks of a time axis: the hour within a day, the day over more, seconds within minutes. In the reader's zone. */
+function times(ticks) {
+  const span = (ticks.at(-1) ?? 0) - (ticks[0] ?? 0);
+  const step = ticks.length > 1 ? ticks[1] - ticks[0] : span;
+  const style = span > 86400 * 2 && step >= 43200 ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", hour12: false };
+  if (step < 60) style.second = "2-digit";
+  const format = new Intl.DateTimeFormat("en-GB", style);
+  return ticks.map((tick) => format.format(tick * 1000));
+}
+
 class Chart {
   constructor(figure, uPlot) {
     this.figure = figure;
@@ -190,14 +200,14 @@ class Chart {
     const font = `11px ${getComputedStyle(document.body).fontFamily}`;
     const axis = { stroke: ink, font, grid, ticks: { show: false }, gap: 6 };
     this.strokes = this.data.series.map((one) => colour(`--c${(numberOf(one.key ?? one.name) % COLOURS) + 1}`));
-    const few = columns[0].length < 2;
+    const lone = (at) => this.data.series[at].y.filter((value) => value != null).length < 2;
     const line = (one, at) => ({
       label: one.name,
       stroke: this.strokes[at],
       width: 1.75,
       dash: DASHES[Math.floor(numberOf(one.key ?? one.name) / COLOURS) % DASHES.length],
       spanGaps: true,
-      points: { show: few, size: 7, fill: this.strokes[at] },
+      points: { show: lone(at), size: 7, fill: this.strokes[at] },
     });
     const ghosts = smooth ? this.data.series.map((one, at) => ({ ...line(one, at), stroke: faded(this.strokes[at]), width: 1 })) : [];
     this.offset = ghosts.length;
@@ -206,15 +216,25 @@ class Chart {
       height: Number(this.figure.dataset.height),
       padding: [8, this.room(), 0, 0],
       legend: { show: false },
-      scales: { x: { time: this.isTime }, y: { distr: this.log && positive ? 3 : 1 } },
+      scales: {
+        x: { time: this.isTime },
+        y: this.log && positive ? { distr: 3 } : { range: (_, low, high) => this.bounds(low, high) },
+      },
       axes: [
-        { ...axis, space: 56, size: 26, grid: { show: false }, values: this.isTime ? undefined : (_, ticks) => ticks.map(short) },
+        { ...axis, space: 56, size: 26, grid: { show: false }, values: (_, ticks) => (this.isTime ? times(ticks) : ticks.map(short)) },
         { ...axis, space: 34, size: 44, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
       ],
       cursor: { sync: { key: this.figure.dataset.group }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, y: false },
       series: [{}, ...ghosts, ...this.data.series.map(line)],
       hooks: { ready: [(chart) => this.label(chart)], setCursor: [() => this.tip()], setSelect: [(chart) => this.selected(chart)] },
     };
+  }
+
+  /** The ends of the y axis: a little air, and a sane span where all values are the same. */
+  bounds(low, high) {
+    if (low == null) return [0, 1];
+    if (low === high) return low === 0 ? [0, 1] : [low - Math.abs(low) / 10, high + Math.abs(high) / 10];
+    return this.uPlot.rangeNum(low, high, 0.1, true);
   }
 
   room() {
