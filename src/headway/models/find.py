@@ -10,7 +10,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
-from headway.models.tables import ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelTag
+from headway.models.tables import Alias, ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelTag
 from headway.people import guard
 from headway.people.rules import Who
 from headway.tracking.conditions import compare
@@ -166,3 +166,17 @@ def made_of(db: Session, logged_models: list[str]) -> dict[str, list[tuple[str, 
     for uuid, name, number in db.execute(query):
         found.setdefault(uuid, []).append((name, str(number)))
     return found
+
+
+def aliases(db: Session, model_ids: Sequence[int]) -> dict[int, list[Alias]]:
+    """The aliases of each model."""
+    found: dict[int, list[Alias]] = {}
+    for row in db.scalars(select(Alias).where(Alias.model_id.in_(list(model_ids))).order_by(Alias.alias)):
+        found.setdefault(row.model_id, []).append(row)
+    return found
+
+
+def of_model(db: Session, model_id: int, limit: int) -> list[ModelVersion]:
+    """A model's versions, newest first."""
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id).order_by(ModelVersion.number.desc())
+    return list(db.scalars(query.limit(limit)))

@@ -91,10 +91,9 @@ def get_model(call: Call, db: Session) -> dict[str, Any]:
 
 @endpoint("PATCH", "registered-models/update")
 def update_model(call: Call, db: Session) -> dict[str, Any]:
-    row = service.model(db, call.who, call.project(db), call.values.get("name"), "edit")
-    row.description = limits.text(call.values.get("description"), "description", service.DESCRIPTION)
-    row.updated_at = now_ms()
-    db.flush()
+    row = service.describe_model(
+        db, call.who, call.project(db), call.values.get("name"), call.values.get("description")
+    )
     return _one(db, row)
 
 
@@ -228,10 +227,9 @@ def get_version(call: Call, db: Session) -> dict[str, Any]:
 
 @endpoint("PATCH", "model-versions/update")
 def update_version(call: Call, db: Session) -> dict[str, Any]:
-    row = _row(call, db, "edit")
-    row.description = limits.text(call.values.get("description"), "description", service.DESCRIPTION)
-    row.updated_at = now_ms()
-    db.flush()
+    row = service.describe(
+        db, call.who, call.project(db), call.values.get("name"), call.text("version"), call.values.get("description")
+    )
     return {"model_version": _versions(db, [row])[0]}
 
 

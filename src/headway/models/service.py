@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from headway import events
 from headway.clock import new_id, now_ms
 from headway.engines.host import Host
 from headway.errors import BadInput, Conflict, NotFound, Unprocessable
-from headway.models import sources
+from headway.models import find, sources
 from headway.models.sources import Source
 from headway.models.tables import Alias, ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelTag
 from headway.people import audit, guard
@@ -102,7 +103,9 @@ def create_model(
         with db.begin_nested():
             db.add(row)
     except IntegrityError:
-        raise Conflict(f"Registered Model (name={name}) already exists.", hint="Choose another name.") from None
+        old = _named(db, project_id, name)
+        what = "Prompt" if old is not None and old.is_prompt else "Registered Model"
+        raise Conflict(f"{what} (name={name}) already exists.", hint="Choose another name.") from None
     for key, value in (tags or {}).items():
         set_model_tag(db, row, key, value)
     return row
@@ -125,6 +128,14 @@ def rename(db: Session, who: Who, project_id: str, name: Any, new_name: Any) -> 
     row.name, row.updated_at = new, now_ms()
     db.flush()
     audit.note(db, who, "model.rename", new, project_id=project_id, before=str(name))
+    return row
+
+
+def describe_model(db: Session, who: Who, project_id: str, name: Any, description: Any) -> RegisteredModel:
+    """Change a model's description."""
+    row = model(db, who, project_id, name, "edit")
+    row.description, row.updated_at = limits.text(description, "description", DESCRIPTION), now_ms()
+    db.flush()
     return row
 
 
@@ -193,6 +204,10 @@ def add_version(
             artifacts.put(db, version.uuid, entry.path, Blob(entry.sha256, entry.size or 0))
     for key, value in (tags or {}).items():
         set_version_tag(db, version, key, value)
+    if source.logged_model:
+        made = find.made_of(db, [source.logged_model])[source.logged_model]
+        told = [{"name": name, "version": int(number)} for name, number in made]
+        logged_models.set_tags(db, who, source.logged_model, {"mlflow.modelVersions": json.dumps(told)})
     audit.note(db, who, "model.register", f"{row.name}/{version.number}", project_id=row.project_id)
     events.publish(db, events.VersionRegistered(version.uuid, row.project_id))
     return seen(db, [version])[0]

@@ -72,7 +72,7 @@ def check_name(name: Any) -> str:
     if name is None or name == "":
         raise limits.missing("name")
     if not isinstance(name, str):
-        raise BadInput(f"Invalid experiment name: {name}. Expects a string.")
+        raise limits.wrong_type("name", name)
     return limits.text(name, "name", limits.EXPERIMENT_NAME)
 
 

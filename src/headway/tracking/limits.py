@@ -33,6 +33,11 @@ def invalid(path: str, value: Any, message: str = "") -> BadInput:
     )
 
 
+def wrong_type(path: str, value: Any) -> BadInput:
+    """`Invalid value ...`, as it is not of the type it should be."""
+    return invalid(path, value, f"Hint: Value was of type '{type(value).__name__}'." + HELP)
+
+
 def missing(path: str) -> BadInput:
     """`Missing value for required parameter '...'`."""
     return BadInput(f"Missing value for required parameter '{path}'." + HELP, field=path)
@@ -43,7 +48,7 @@ def key(name: Any, path: str = "key", limit: int = KEY, what: str = "") -> str:
     if name is None or name == "":
         raise missing(path) if name is None else invalid(path, name, "A key name must be provided.")
     if not isinstance(name, str):
-        raise invalid(path, name, f"Hint: Value was of type '{type(name).__name__}'.")
+        raise wrong_type(path.removesuffix("name") + "key" if path.endswith("name") else path, name)
     if not _NAME.fullmatch(name):
         raise invalid(path, name, _CHARACTERS)
     plain = posixpath.normpath(name)
@@ -64,7 +69,7 @@ def text(value: Any, path: str, limit: int, what: str = "") -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise invalid(path, value, f"Hint: Value was of type '{type(value).__name__}'.")
+        raise wrong_type(path, value)
     if len(value) > limit:
         raise BadInput(f"'{what or path}' exceeds the maximum length of {limit} characters", field=path)
     if "\0" in value:
@@ -79,11 +84,11 @@ def integer(value: Any, path: str, default: int | None = None) -> int:
             raise missing(path)
         return default
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise invalid(path, value, f"Hint: Value was of type '{type(value).__name__}'.")
+        raise wrong_type(path, value)
     try:
         number = int(value)
     except (ValueError, OverflowError):
-        raise invalid(path, value, f"Hint: Value was of type '{type(value).__name__}'.") from None
+        raise wrong_type(path, value) from None
     if number not in _INT64 or (isinstance(value, float) and number != value):
         raise invalid(path, value, "It must be a 64-bit integer.")
     return number

@@ -14,7 +14,7 @@ from headway.clock import new_id, now_ms
 from headway.errors import BadInput, NotFound
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking import experiments, limits
+from headway.tracking import experiments, limits, naming
 from headway.tracking.conditions import compare
 from headway.tracking.record import Metric, Touched
 from headway.tracking.search import LOGGED_MODELS, Clause, parse_filter
@@ -67,8 +67,8 @@ def create(
     experiment = experiments.get(db, who, experiment_id, "run")
     if experiment.lifecycle != "active":
         raise BadInput(f"The experiment {experiment.id} must be in the 'active' state.")
-    name = _check_name(name) if name else "model"
     moment, uuid = now_ms(), f"m-{new_id()}"
+    name = _check_name(name) if name else naming.name_for(uuid)
     location = experiment.artifact_location or f"mlflow-artifacts:/{experiment.id}"
     row = LoggedModel(
         uuid=uuid, experiment_id=experiment.id, project_id=experiment.project_id, name=name, model_type=model_type,

@@ -36,10 +36,11 @@ MOST = 50_000
 
 @dataclass(frozen=True)
 class Scope:
-    """Where to look: experiments by id, and which lifecycle (active, deleted, None for both)."""
+    """Where to look: experiments by id, which lifecycle (active, deleted, None for both), and whether at children."""
 
     experiment_ids: Sequence[int]
     lifecycle: str | None = "active"
+    children: bool = True  # also runs that belong to another run
 
 
 @dataclass
@@ -114,6 +115,8 @@ def _rows(q: _Question, after: list[Any] | None, limit: int, having: bool | None
     where = [_condition(q, c) for c in q.clauses]
     if q.scope.lifecycle is not None:
         where.append(RUN.c.lifecycle == q.scope.lifecycle)
+    if not q.scope.children:
+        where.append(RUN.c.parent_uuid.is_(None))
     for place, key in enumerate(q.sort):
         if key.table is None:
             continue
@@ -222,5 +225,5 @@ def _dataset(q: _Question, clause: Clause) -> ColumnElement[bool]:
 
 def _mark(scope: Scope, clauses: list[Clause], orders: list[Order]) -> str:
     """A short mark of the question, so that a token of one search is refused by another."""
-    text = repr((sorted(scope.experiment_ids), scope.lifecycle, clauses, orders))
+    text = repr((sorted(scope.experiment_ids), scope.lifecycle, scope.children, clauses, orders))
     return hashlib.blake2s(text.encode(), digest_size=6).hexdigest()

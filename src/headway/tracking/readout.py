@@ -42,6 +42,11 @@ class Series:
     high: float | None
     points: int
 
+    @property
+    def is_curve(self) -> bool:
+        """Whether there is a course to draw: several points, and not one value said twice."""
+        return self.points > 1 and (self.step != 0 or self.low != self.high)
+
 
 @dataclass(frozen=True)
 class DataInput:
@@ -123,14 +128,14 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """What was made of runs, by (run, version), up to a number of bytes; the longest unused go first."""
+    """What was made of runs, by (run's id, version), up to a number of bytes; the longest unused go first."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most, self._bytes = most_bytes, 0
-        self._kept: OrderedDict[int, tuple[int, T, int]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, T, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, run_id: int, version: int) -> T | None:
+    def get(self, run_id: str, version: int) -> T | None:
         """What was kept of this very version."""
         with self._lock:
             found = self._kept.get(run_id)
@@ -139,7 +144,7 @@ class Kept(Generic[T]):
             self._kept.move_to_end(run_id)
             return found[1]
 
-    def put(self, run_id: int, version: int, value: T, size: int) -> None:
+    def put(self, run_id: str, version: int, value: T, size: int) -> None:
         """Keep it, and forget what no longer fits."""
         with self._lock:
             old = self._kept.pop(run_id, None)

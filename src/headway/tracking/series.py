@@ -161,11 +161,11 @@ def for_chart(p: Points, most: int = 1000) -> Points:
 
 
 def by_rank(p: Points, most: int) -> Points:
-    """At most `most` points, evenly spaced by rank, with the first and the last."""
+    """About `most` points, evenly spaced by rank, and the last."""
     n = len(p)
     if n <= most:
         return p
-    return p.take(np.unique(np.linspace(0, n - 1, most).round().astype(np.int64)))
+    return p.take(np.unique(np.append(np.arange(0, n, -(-n // most)), n - 1)))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from headway import events
@@ -83,6 +83,11 @@ def get_run(db: Session, who: Who, run_id: Any, verb: str = "view") -> Run:
     except NotFound:
         raise record.no_run(str(run_id)) from None
     return row
+
+
+def by_uuid(db: Session, run_id: str) -> Run | None:
+    """A run by its id. For the platform's own use: checks no rights."""
+    return db.scalar(select(Run).where(Run.uuid == run_id))
 
 
 def log_batch(
@@ -184,21 +189,27 @@ class Found:
 
 def find(
     db: Session, who: Who, experiment_ids: Sequence[Any], *, filter_: str = "", orders: Sequence[str] = (),
-    lifecycle: str | None = "active", limit: int = 1000, token: str | None = None,
+    lifecycle: str | None = "active", limit: int = 1000, token: str | None = None, children: bool = True,
 ) -> Found:  # fmt: skip
-    """Search runs of experiments that `who` may see; others hold nothing for them. Raises `BadInput`."""
+    """Search runs of experiments that `who` may see; others hold nothing for them. Raises `BadInput`.
+
+    `children`: also runs that belong to another run.
+    """
     numbers = experiments.visible(db, who, experiment_ids)
-    scope = query.Scope(numbers, lifecycle)
+    scope = query.Scope(numbers, lifecycle, children)
     rows, following = query.find_runs(db, scope, parse_filter(filter_), parse_orders(list(orders)), limit, token)
     return Found(rows, following)
 
 
 def search_runs(
     db: Session, who: Who, experiment_ids: Sequence[Any], *, filter_: str = "", orders: Sequence[str] = (),
-    lifecycle: str | None = "active", limit: int = 1000, token: str | None = None,
+    lifecycle: str | None = "active", limit: int = 1000, token: str | None = None, children: bool = True,
 ) -> tuple[list[RunFacts], str]:  # fmt: skip
     """As `find`, with all the facts of the runs."""
-    found = find(db, who, experiment_ids, filter_=filter_, orders=orders, lifecycle=lifecycle, limit=limit, token=token)
+    found = find(
+        db, who, experiment_ids, filter_=filter_, orders=orders, lifecycle=lifecycle, limit=limit, token=token,
+        children=children,
+    )  # fmt: skip
     return readout.facts(db, found.rows), found.token
 
 
@@ -217,3 +228,13 @@ def children(db: Session, run_id: str) -> list[RunFacts]:
         .limit(1000)
     )
     return readout.facts(db, list(rows))
+
+
+def children_count(db: Session, run_ids: Sequence[str]) -> dict[str, int]:
+    """How many active child runs each of these has; those without are absent."""
+    query = (
+        select(Run.parent_uuid, func.count())
+        .where(Run.parent_uuid.in_(list(run_ids)), Run.lifecycle == "active")
+        .group_by(Run.parent_uuid)
+    )
+    return {str(row[0]): row[1] for row in db.execute(query)}

@@ -32,6 +32,38 @@ def list_of_run(call: Call, db: Session) -> dict[str, Any]:
     return {"root_uri": row.artifact_uri} | shapes.filled(files=shapes.files(artifacts.listing(db, row.uuid, path)))
 
 
+@endpoint("GET", "get-artifact", mode="raw")
+async def get_of_run(call: Call) -> Response:
+    """A run's file, as MLflow's own pages ask for it."""
+    path = artifacts.check_path(call.text("path"))
+    file = await to_thread.run_sync(_file, call.host, call.who, run_id(call), path)
+    return download.send(call.request, call.host, file, attachment=True)
+
+
+@endpoint("GET", "logged-models/{model_id}/artifacts/files", mode="raw")
+async def get_of_model(call: Call) -> Response:
+    """A logged model's file, as MLflow's own pages ask for it."""
+    path = artifacts.check_path(call.text("artifact_file_path"))
+    file = await to_thread.run_sync(_file, call.host, call.who, call.path["model_id"], path)
+    return download.send(call.request, call.host, file, attachment=True)
+
+
+@endpoint("POST", "upload-artifact", mode="raw")
+async def upload_to_run(call: Call) -> Response:
+    """A small file into a run, as MLflow's own pages send it."""
+    uuid, path = call.text("run_uuid", "run_id"), artifacts.check_path(call.text("path"))
+    await to_thread.run_sync(_check, call.host, call.who, uuid)
+    blob = await receive(call.request, call.host)
+    await committed(call.host, lambda db: artifacts.keep(db, call.who, uuid, path, blob))
+    return respond({})
+
+
+def _file(host: Host, who: Who, owner: str, path: str) -> Artifact:
+    with host.database.read() as db:
+        artifacts.owner(db, who, owner, "view")
+        return artifacts.find(db, owner, path)
+
+
 async def answer_files(request: Request) -> Response:
     """A request below `mlflow-artifacts/`."""
     who = await guard.signed(request)
@@ -65,11 +97,7 @@ def place(path: str) -> tuple[str, str]:
 
 def _find(host: Host, who: Who, path: str) -> Artifact:
     owner, rest = place(path)
-    with host.database.read() as db:
-        artifacts.owner(db, who, owner, "view")
-        if not rest:
-            raise NotFound(f"No artifact at {path[:200]!r}")
-        return artifacts.find(db, owner, rest)
+    return _file(host, who, owner, rest)
 
 
 def _list(host: Host, who: Who, path: str) -> Response:

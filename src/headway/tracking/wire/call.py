@@ -70,7 +70,7 @@ class Call:
             if value is None or value == "":
                 continue
             if not isinstance(value, str):
-                raise _wrong_type(name, value)
+                raise limits.wrong_type(name, value)
             if "\0" in value:
                 raise limits.invalid(name, value, "It holds a NUL character.")
             return value
@@ -88,7 +88,7 @@ class Call:
         if isinstance(value, str) and self.request.method == "GET":
             return [value]
         if not isinstance(value, list):
-            raise _wrong_type(name, value)
+            raise limits.wrong_type(name, value)
         return value
 
     def strings(self, name: str, *, required: bool = False) -> list[str]:
@@ -96,7 +96,7 @@ class Call:
         found = self.items(name, required=required)
         for value in found:
             if not isinstance(value, str):
-                raise _wrong_type(name, found)
+                raise limits.wrong_type(name, found)
         return found
 
     def pairs(self, name: str) -> list[tuple[Any, Any]]:
@@ -104,7 +104,7 @@ class Call:
         found = []
         for i, item in enumerate(self.items(name)):
             if not isinstance(item, dict):
-                raise _wrong_type(f"{name}[{i}]", item)
+                raise limits.wrong_type(f"{name}[{i}]", item)
             if item.get("key") in (None, ""):
                 raise limits.missing(f"{name}[{i}].key")
             found.append((item["key"], item.get("value")))
@@ -126,7 +126,7 @@ class Call:
             return False
         if value in (True, "true"):
             return True
-        raise _wrong_type(name, value)
+        raise limits.wrong_type(name, value)
 
     def project(self, db: Session) -> str:
         """The id of the project (MLflow: workspace) this request is about: header, else token, else the first one."""
@@ -146,7 +146,7 @@ class Call:
         if value is None or value == "":
             raise limits.missing(name)
         if isinstance(value, bool | float | list | dict):
-            raise _wrong_type(name, value)
+            raise limits.wrong_type(name, value)
         if str(value) != "0":
             return experiments.get(db, self.who, value, verb)
         return self.default(db, verb)
@@ -161,10 +161,6 @@ class Call:
         if not self.writing:
             raise NeedsWrite
         return experiments.default(db, project_id)
-
-
-def _wrong_type(name: str, value: Any) -> BadInput:
-    return limits.invalid(name, value, f"Hint: Value was of type '{type(value).__name__}'." + limits.HELP)
 
 
 Answer = Callable[[Call, Session], Any]
@@ -278,7 +274,9 @@ def refusal(error: HeadwayError) -> Response:
     status = error.status if isinstance(error, TooLarge) else STATUSES.get(code, error.status)
     if error.details.get("endpoint"):
         code = "ENDPOINT_NOT_FOUND"
-    message = f"{error.message} {error.hint}".strip()
+    message = error.message
+    if error.hint:
+        message = f"{message}{'' if message.endswith(('.', ':', '?')) else '.'} {error.hint}"
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="headway"'

@@ -89,7 +89,8 @@ def restore(call: Call, db: Session) -> None:
 
 @endpoint("POST", "runs/log-metric")
 def log_metric(call: Call, db: Session) -> None:
-    service.log_batch(db, run_id(call), [_metric(call.values, "")], who=call.who)
+    uuid = run_id(call)
+    service.log_batch(db, uuid, [_metric(call.values, "")], who=call.who)
 
 
 def _metric(values: Any, path: str) -> Metric:
@@ -120,16 +121,18 @@ def _metric(values: Any, path: str) -> Metric:
 
 @endpoint("POST", "runs/log-parameter")
 def log_param(call: Call, db: Session) -> None:
+    uuid = run_id(call)
     key = limits.key(call.text("key"), "key", what="Param key")
     value = limits.text(call.values.get("value"), "value", limits.PARAM_VALUE, "Param value")
-    service.log_batch(db, run_id(call), params=[(key, value)], who=call.who)
+    service.log_batch(db, uuid, params=[(key, value)], who=call.who)
 
 
 @endpoint("POST", "runs/set-tag")
 def set_tag(call: Call, db: Session) -> None:
+    uuid = run_id(call)
     key = limits.key(call.text("key"))
     value = limits.text(call.values.get("value"), "value", limits.TAG_VALUE)
-    service.log_batch(db, run_id(call), tags={key: value}, who=call.who)
+    service.log_batch(db, uuid, tags={key: value}, who=call.who)
 
 
 @endpoint("POST", "runs/delete-tag")
@@ -231,7 +234,9 @@ def get_history(call: Call, db: Session) -> bytes:
 
 @endpoint("GET", "metrics/get-history-bulk-interval", mode="read")
 def get_history_interval(call: Call, db: Session) -> bytes:
-    ids = call.strings("run_ids", required=True)
+    ids = call.strings("run_ids")
+    if not ids:
+        raise BadInput("GetMetricHistoryBulkInterval request must specify at least one run_id.")
     if len(ids) > 100:
         raise BadInput("GetMetricHistoryBulkInterval request cannot specify more than 100 run_ids.")
     key = call.text("metric_key")
@@ -248,7 +253,11 @@ def get_history_interval(call: Call, db: Session) -> bytes:
 
 @endpoint("GET", "metrics/get-history-bulk", mode="read")
 def get_history_bulk(call: Call, db: Session) -> bytes:
-    ids = call.strings("run_id", required=True)
+    ids = call.strings("run_id")
+    if not ids:
+        raise BadInput("GetMetricHistoryBulk request must specify at least one run_id.")
+    if not call.values.get("metric_key"):
+        raise BadInput("GetMetricHistoryBulk request must specify a metric_key.")
     if len(ids) > 100:
         raise BadInput("GetMetricHistoryBulk request cannot specify more than 100 run_ids.")
     key = call.text("metric_key")
@@ -264,7 +273,9 @@ def get_history_bulk(call: Call, db: Session) -> bytes:
 def search_datasets(call: Call, db: Session) -> dict[str, Any]:
     ids = _experiment_ids(call, db)
     if not ids:
-        raise limits.missing("experiment_ids")
+        raise BadInput("SearchDatasets request must specify at least one experiment_id.")
+    if len(ids) > 20:
+        raise BadInput(f"SearchDatasets request cannot specify more than 20 experiment_ids. Received {len(ids)}.")
     found = inputs.summaries(db, call.who, ids)
     return shapes.filled(
         dataset_summaries=[

@@ -103,14 +103,14 @@ def documents(db: Session, rows: Sequence[Any]) -> list[bytes]:
     found: dict[int, bytes] = {}
     missing = []
     for row in rows:
-        document = kept.get(row.id, row.version)
+        document = kept.get(row.uuid, row.version)
         if document is None:
             missing.append(row)
         else:
             found[row.id] = document
     for facts in readout.facts(db, missing):
         document = orjson.dumps(run(facts))
-        kept.put(facts.id, facts.version, document, len(document) + 200)
+        kept.put(facts.uuid, facts.version, document, len(document) + 200)
         found[facts.id] = document
     return [found[row.id] for row in rows]
 

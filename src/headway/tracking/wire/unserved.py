@@ -19,8 +19,6 @@ _AREAS = {
     "demo": "demo data",
     "webhooks": "webhooks",
     "graphql": "GraphQL",
-    "upload-artifact": "uploads by MLflow's own pages",
-    "get-artifact": "downloads by MLflow's own pages",
     "artifacts/presigned-upload-url": "presigned uploads",
     "artifacts/presigned-download-url": "presigned downloads",
     "presigned": "presigned downloads",
