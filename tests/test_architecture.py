@@ -24,7 +24,7 @@ OUTSIDE = {
     "runner": {"sdk", "transcript", "bundle", "signature", "errors"},
     "capture": {"sdk", "bundle", "signature", "errors"},
     "modelserver": {"bundle", "signature", "frames", "errors"},
-    "sdk": {"bundle", "signature", "errors"},
+    "sdk": {"bundle", "signature", "errors", "modelserver"},
     "boot": {"capture", "runner"},
     "__init__": {"sdk", "errors"},
     "__main__": {"cli"},

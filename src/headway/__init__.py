@@ -1,3 +1,21 @@
-"""headway: nobody waits. What user code sees; everything is optional."""
+"""headway: nobody waits. What user code sees; all of it is optional, and nothing is imported before it is used."""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["Endpoint", "Run", "deploy", "log", "model", "predict", "run", "runs"]
+
+if TYPE_CHECKING:
+    from headway.sdk.public import Endpoint, Run, deploy, log, model, predict, run, runs
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from headway.sdk import public
+
+        return getattr(public, name)
+    raise AttributeError(f"module 'headway' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from headway.cli import output
-from headway.errors import NotFound
-from headway.sdk import address
+from headway.sdk import projects
 from headway.sdk.client import Client
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
@@ -47,24 +44,5 @@ def connect() -> Client:
 
 
 def project_of(client: Client, said: str | None) -> str:
-    """The slug of the project that is meant: said, HEADWAY_PROJECT, the folder's, the first that was made."""
-    named = said or os.environ.get("HEADWAY_PROJECT") or _folders(Path.cwd())
-    if named:
-        return named
-    found: list[dict[str, Any]] = client.get("/api/v1/projects")["projects"]
-    if not found:
-        raise NotFound("There is no project yet.", hint="Make one: headway project create NAME")
-    first = min(found, key=lambda project: (project.get("created_at") or 0, project["slug"]))
-    if len(found) > 1:
-        output.note(f"Project {first['slug']} (the first of {len(found)}; choose with --project or HEADWAY_PROJECT).")
-    return str(first["slug"])
-
-
-def _folders(folder: Path) -> str | None:
-    """The project whose folder this is, on the machine that keeps it."""
-    projects = address.home() / "projects"
-    try:
-        parts = folder.resolve().relative_to(projects.resolve()).parts
-    except ValueError:
-        return None
-    return parts[0] if parts else None
+    """The slug of the project that is meant; says so on standard error when it chose among several."""
+    return projects.choose(client, said, note=output.note)
