@@ -65,7 +65,8 @@ def capture_file(item: str, folder: Path) -> dict[str, Any]:
 
 
 def model_names(model: dict[str, Any]) -> list[str]:
-    return [str(model["class"])]
+    """The class, once for each configuration that was trained."""
+    return [str(model["class"])] * int(model.get("configurations") or 1)
 
 
 def main() -> int:

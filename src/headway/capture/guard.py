@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import functools
-import signal
 import sys
 import time
-from collections.abc import Callable
-from types import CodeType, FrameType, FunctionType, TracebackType
-from typing import Any
+from types import FunctionType
+
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from types import CodeType, FrameType, TracebackType
+    from collections.abc import Callable
+    from typing import Any
+
+    Enter = Callable[[FrameType, tuple[Any, ...], dict[str, Any]], Any]
+    Leave = Callable[[Any, Any, BaseException | None], None]
 
 __all__ = ["Source", "hide", "replace", "strip", "wrap"]
 
@@ -55,6 +61,8 @@ class Source:
 
 
 def from_signal_handler(trace: TracebackType | None) -> bool:
+    import signal
+
     codes = set()
     for number in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGVTALRM):
         code = getattr(signal.getsignal(number), "__code__", None)
@@ -73,10 +81,6 @@ def hide(function: Callable[..., Any]) -> Callable[..., Any]:
         code: CodeType = function.__code__
         function.__code__ = code.replace(co_filename=HIDDEN_FILE)
     return function
-
-
-Enter = Callable[[FrameType, tuple[Any, ...], dict[str, Any]], Any]
-Leave = Callable[[Any, Any, BaseException | None], None]
 
 
 def wrap(original: Callable[..., Any], source: Source, enter: Enter, leave: Leave) -> Callable[..., Any]:

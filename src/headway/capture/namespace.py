@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import Any
 
-from headway.capture.redact import secret_name
-from headway.capture.sites import Sites
 from headway.capture.values import number_list, scalar, snapshot
+
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from headway.capture.sites import Sites
+    from collections.abc import Mapping
+    from typing import Any
 
 __all__ = ["look"]
 
@@ -20,6 +22,8 @@ _TEACHABLE = ("fit", "train", "predict", "forward", "train_step", "training_step
 
 def look(names: Mapping[str, Any], sites: Sites, *, only: frozenset[str] | None = None) -> dict[str, Any]:
     """`{name: value}` of what can be told: `{"v": scalar or short container}`, `{"l": numbers}`, `{"o": object}`."""
+    from headway.capture.redact import secret_name
+
     found: dict[str, Any] = {}
     for name, value in list(names.items()):
         if name.startswith("_") or name in _SKIP or (only is not None and name not in only) or secret_name(name):
@@ -81,6 +85,8 @@ def user_class(kind: type, sites: Sites) -> bool:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """An instance's own numbers and series, from its `__dict__` (no property runs)."""
+    from headway.capture.redact import secret_name
+
     attributes = getattr(value, "__dict__", None)
     found: dict[str, Any] = {}
     if not isinstance(attributes, dict):

@@ -43,6 +43,9 @@ class Parameters:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.found: dict[str, Parameter] = {}
+        self.known: set[str] = set()  # names that a fitted object takes
+        self._tried: dict[tuple[Any, str], dict[str, list[Any]]] = {}
+        self._sites: dict[tuple[Any, str], tuple[str, int]] = {}
 
     def add(self, name: str, value: Any, source: str, file: str = "", line: int = 0, owner: str = "") -> None:
         """One sighting. `owner` (a class or function) qualifies the name where two values compete for it."""
@@ -63,10 +66,16 @@ class Parameters:
     # -- facts
 
     def fit(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        """One fit. Of many at one line, what varies becomes the list of the values that were tried."""
         file, line = str(site.get("file", "")), int((site.get("at") or [0])[0])
+        owner = str(fact.get("inner") or fact["cls"])
+        tried = self._tried.setdefault((fact.get("s"), owner), {})
+        self.known |= {n.rsplit("__", 1)[-1] for n in (*(fact.get("params") or {}), *(fact.get("defaults") or {}))}
         for name, value in (fact.get("params") or {}).items():
-            short = name.rsplit("__", 1)[-1]
-            self.add(short, value, "fit", file, line, owner=str(fact.get("inner") or fact["cls"]))
+            values = tried.setdefault(name, [])
+            if value not in values and len(values) < 50:
+                values.append(value)
+        self._sites[(fact.get("s"), owner)] = (file, line)
         for name, value in ((fact.get("search") or {}).get("best_params") or {}).items():
             self.add(f"best_{name.rsplit('__', 1)[-1]}", value, "search", file, line, owner=str(fact["cls"]))
         for name, value in {**(fact.get("options") or {})}.items():
@@ -74,6 +83,18 @@ class Parameters:
                 self.add(
                     name, value, "validate" if fact["k"] == "validate" else "call", file, line, owner=str(fact["cls"])
                 )
+
+    def tried(self) -> None:
+        """The parameters of all fits, once they are known."""
+        for (site, owner), params in self._tried.items():
+            file, line = self._sites[site, owner]
+            for name, values in params.items():
+                short = name.rsplit("__", 1)[-1]
+                if len(values) <= 3:
+                    for value in values:
+                        self.add(short, value, "fit", file, line, owner=owner)
+                else:
+                    self.add(f"{short}_tried", values, "fit", file, line, owner=owner)
 
     def arguments(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         for name, value in (fact.get("values") or {}).items():
@@ -98,6 +119,13 @@ class Parameters:
         `names`: for each (module, function) what its names held at the end; `ran`: functions known to have run.
         """
         self._constants(names)
+        for source in self.program.sources.values():
+            for node in ast.walk(source.tree):
+                place = self.program.place(node)
+                if place.function == MODULE or self._may_have_run(place.function, ran):
+                    self._dictionary(source.file, node)
+                    self._update_rule(source.file, node)
+                    self._setting(source.file, node)
         for source, call in self.program.calls():
             place = self.program.place(call)
             if place.function == MODULE or self._may_have_run(place.function, ran):
@@ -107,6 +135,71 @@ class Parameters:
                 if definition.kind == "loop" and isinstance(definition.node, (ast.For, ast.AsyncFor)):
                     if definition.place.function == MODULE or self._may_have_run(definition.place.function, ran):
                         self._loop(definition, names)
+
+    def _dictionary(self, file: str, node: ast.AST) -> None:
+        """`{"solver": "sgd", "momentum": 0.9}`: literals under keys that a fitted object takes, or in a dict called so."""
+        if not isinstance(node, ast.Dict):
+            return
+        parent = self.program.parents.get(node)
+        target = parent.targets[0] if isinstance(parent, ast.Assign) else None
+        named = isinstance(target, ast.Name) and bool(
+            re.search(r"param|config|cfg|setting|option|hyper|arg", target.id, re.I)
+        )
+        keys = [k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)]
+        if not (set(keys) & self.known or (named and not any(w in target.id.lower() for w in ("plot", "fig")))):  # type: ignore[union-attr]
+            return
+        for key, value in zip(node.keys, node.values, strict=True):
+            if isinstance(key, ast.Constant) and isinstance(key.value, str) and (named or key.value in self.known):
+                if is_constant(value) and _worth(found := _value(value)) and not isinstance(found, list):
+                    self.add(key.value, found, "source", file, node.lineno)
+
+    def _update_rule(self, file: str, node: ast.AST) -> None:
+        """`w -= 0.01 * grad`: the number that a gradient is multiplied by is the learning rate."""
+        if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)):
+            return
+        for number, other in ((node.left, node.right), (node.right, node.left)):
+            words = " ".join(
+                n.id if isinstance(n, ast.Name) else n.attr
+                for n in ast.walk(other)
+                if isinstance(n, (ast.Name, ast.Attribute))
+            )
+            if is_constant(number) and re.search(r"grad|delta|\bd[wb]\b|\bd_\w+", words):
+                value = _value(number)
+                if isinstance(value, (int, float)) and 0 < abs(value) < 1 and self._steps(node):
+                    self.add("learning_rate", abs(value), "source", file, node.lineno)
+
+    def _steps(self, node: ast.AST) -> bool:
+        """Whether an expression changes something in place in a loop: `w = w - ...`, `w -= ...`, `w.add_(...)`."""
+        statement = self.program.statement(node)
+        if isinstance(statement, ast.AugAssign):
+            return isinstance(statement.op, (ast.Sub, ast.Add))
+        if isinstance(statement, ast.Assign):
+            names = {ast.unparse(t) for t in statement.targets}
+            return any(
+                ast.unparse(n) in names
+                for n in ast.walk(statement.value)
+                if isinstance(n, (ast.Name, ast.Attribute, ast.Subscript))
+            )
+        return (
+            isinstance(statement, ast.Expr)
+            and isinstance(statement.value, ast.Call)
+            and call_name(statement.value).endswith("_")
+        )
+
+    def _setting(self, file: str, node: ast.AST) -> None:
+        """`config.learning_rate = 5e-4`: a literal set on an object that is called a configuration."""
+        if (
+            isinstance(node, ast.Assign)
+            and len(node.targets) == 1
+            and isinstance(target := node.targets[0], ast.Attribute)
+        ):
+            owner = ast.unparse(target.value)
+            if re.search(
+                r"^(C|cfg|conf|hp|hps|opts?|args|FLAGS)$|config|cfg|param|setting|option|hyper", owner
+            ) and is_constant(node.value):
+                value = _value(node.value)
+                if _worth(value) and not isinstance(value, list):
+                    self.add(target.attr, value, "source", file, node.lineno, owner=owner)
 
     def _may_have_run(self, function: str, ran: set[str]) -> bool:
         """Functions whose run nothing proves are taken as run when something calls them by name."""
@@ -200,9 +293,12 @@ class Parameters:
 
     def _call(self, file: str, call: ast.Call, place: Place, names: dict[tuple[str, str], dict[str, Any]]) -> None:
         name = call_name(call)
-        if name in _CALLS_IGNORED or name.startswith(("set_", "get_", "add_", "plt", "plot", "assert")) or _draws(call):
+        ours = isinstance(call.func, ast.Name) and name in self.program.functions
+        if not ours and (
+            name in _CALLS_IGNORED or name.startswith(("set_", "get_", "add_", "plt", "plot", "assert")) or _draws(call)
+        ):
             return
-        if any(isinstance(a, ast.Call) and call_name(a) == "parameters" for a in call.args):
+        if name[:1].isupper() and any(isinstance(a, ast.Call) and call_name(a) == "parameters" for a in call.args):
             self.add("optimizer", name, "source", file, call.lineno)
         for keyword in call.keywords:
             if keyword.arg and (value := self._literal(keyword.value, place, names)) is not ...:

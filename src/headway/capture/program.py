@@ -235,9 +235,7 @@ class Program:
     def assigned_to(self, node: ast.AST) -> tuple[str, str] | None:
         """The variable that a call's value goes to, and how ("assign", "append"), through conversions."""
         parent = self.parents.get(node)
-        while isinstance(parent, (ast.BinOp, ast.UnaryOp)) or (
-            isinstance(parent, ast.Call) and node in parent.args and call_name(parent) in _PASSING
-        ):
+        while isinstance(parent, ast.Call) and node in parent.args and call_name(parent) in ("float", "round", "int"):
             node, parent = parent, self.parents.get(parent)
         if isinstance(parent, ast.Assign) and parent.value is node and len(parent.targets) == 1:
             target = parent.targets[0]

@@ -50,6 +50,7 @@ class _Reduction:
             handler = getattr(self, f"_on_{fact['k']}", None)
             if handler is not None:
                 handler(fact, self.sites.get(fact.get("s", -1), {}))
+        self.parameters.tried()
         self.parameters.from_source(self.names, self.ran)
         metrics = _named(self.results.merged())
         self._attribute(metrics)
@@ -120,6 +121,14 @@ class _Reduction:
             self.results.validation(
                 fact, site, self._training(fact, site) if fact["fn"] != "cross_val_predict" else None
             )
+
+    def _on_study(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            self.parameters.fit(
+                {"k": "fit", "s": fact["s"], "cls": "study", "search": {"best_params": fact["best_params"]}}, site
+            )
+            self.parameters.add("n_trials", fact.get("n_trials"), "call", site["file"], site["at"][0])
+            self.results.study(fact, site)
 
     def _on_round(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
@@ -204,7 +213,8 @@ class _Reduction:
         for training in predictors:
             for fit in _last_of_class(training["fits"]):
                 model = saved.get(fit["object"] or 0, {})
-                found.append({"class": fit["class"], "inner": model.get("inner") or fit["inner"], "folder": model.get("folder"),
+                same = [f for f in training["fits"] if f["class"] == fit["class"]]
+                found.append({"class": fit["class"], "configurations": _configurations(same), "inner": model.get("inner") or fit["inner"], "folder": model.get("folder"),
                               "training": training["id"], "file": training["file"], "line": training["line"],
                               "library": "sklearn" if fit["class"] != "Booster" else ""})  # fmt: skip
         known = {m["class"] for m in found}
@@ -317,6 +327,12 @@ def _ordered(points: list[tuple[int | None, float, int]]) -> list[list[Any]]:
 def _last_of_class(fits: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of many fits at one line, the last of each class."""
     return list({(f["class"], f["inner"]): f for f in fits}.values())
+
+
+def _configurations(fits: list[dict[str, Any]]) -> int:
+    """How many different models were trained: by parameters, data, and which one of a loop over named things."""
+    strings = [sorted((k, v) for k, v in f["loop"].items() if isinstance(v, str)) for f in fits]
+    return len({repr((f["params"], f["x"], s)) for f, s in zip(fits, strings, strict=True)})
 
 
 def _common(all_params: list[dict[str, Any]]) -> dict[str, Any]:

@@ -113,10 +113,10 @@ class Results:
             found.name(25, f"{which}_{base}")
 
     def _tie(self, found: Candidate, variable: str, place: Place) -> None:
-        """Ties a candidate to a variable as it is bound at a place."""
+        """Ties a candidate to a variable as it is bound at a place; in a loop over named things, to this one's."""
         definition = self.program.definition(variable, place)
         if definition is not None:
-            found.keys.add(_definition_key(definition))
+            found.keys.add((*_definition_key(definition), found.qualifier))
 
     def rounds(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         for name, value in (fact.get("w") or {}).items():
@@ -136,13 +136,26 @@ class Results:
             for step, value in enumerate(values):
                 found.add(step, value, fact["t"])
             found.name(15, "loss" if name == "loss_curve_" else name.strip("_"))
-        best = (fact.get("search") or {}).get("best_score")
-        if best is not None:
-            found = self.candidate(("best", fact["s"], loop), "fit", site, f"{fact['cls']}.best_score_")
-            found.training, found.qualifier = training, loop
-            found.add(None, best, fact["t"])
-            found.name(22, "best_score")
-            found.keys.add(("value", best))
+        for name, value in (fact.get("outcomes") or {}).items():
+            found = self.candidate(("outcome", fact.get("id"), fact["s"], name), "fit", site, f"{fact['cls']}.{name}")
+            found.points, found.training = [], training
+            found.add(None, value, fact["t"])
+            found.name(18, name)
+        for name in ("best_score", "best_mean_test_score"):
+            best = (fact.get("search") or {}).get(name)
+            if best is not None:
+                found = self.candidate((name, fact["s"], loop), "fit", site, f"{fact['cls']}.{name}_")
+                found.training, found.qualifier = training, loop
+                found.add(None, best, fact["t"])
+                found.name(22, name)
+                found.keys.add(("value", best))
+
+    def study(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        """A study's best value, and the best so far after each trial is its table's business."""
+        found = self.candidate(("study", fact["s"]), "fit", site, "study.best_value")
+        found.points = []
+        found.add(None, fact.get("best_value"), fact["t"])
+        found.name(20, "best_value")
 
     def validation(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
         """Cross-validation: the mean over the folds; the columns of a booster's `cv` as series over rounds."""
@@ -314,10 +327,14 @@ class Results:
             return
         if self.program.meaning(ast.Name(id=name), place) != RESULT or not _is_outcome(definition, name):
             return
-        found = self.candidate(("names", *_definition_key(definition)), "names", site, expression)
+        key = _definition_key(definition)
+        tied = [c for c in self.found.values() for k in c.keys if k[:-1] == key and k[-1]]
+        if any(c.points and c.points[-1][1] == value for c in tied):
+            return  # the last of a loop over named things, which has a metric of its own
+        found = self.candidate(("names", *key), "names", site, expression)
         found.points, found.training = [(None, float(value), when)], training
         found.name(20 if is_metric_name(name) and len(name) > 2 else 55, name)
-        found.keys.add(_definition_key(definition))
+        found.keys.add((*key, ""))
 
     def _grown(
         self, name: str, values: list[Any], definitions: list[Definition], place: Place, site: dict[str, Any], when: int,

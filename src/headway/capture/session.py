@@ -6,17 +6,21 @@ import atexit
 import os
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from headway.capture.finder import Finder, Hook
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import Any
+
+    from headway.capture.finder import Hook
+    from headway.capture.sites import Site
+
+from headway.capture.finder import Finder
 from headway.capture.guard import Source, hide, strip
 from headway.capture.models import Models
 from headway.capture.namespace import look
-from headway.capture.redact import redact_argv
-from headway.capture.sites import Site, Sites
+from headway.capture.sites import Sites
 from headway.capture.spool import Spool
 
 __all__ = ["Session", "start"]
@@ -25,7 +29,7 @@ __all__ = ["Session", "start"]
 class Session:
     """One process's capture."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self.spool = Spool(folder)
         self.sites = Sites(self.spool)
         self.sources: dict[str, Source] = {}
@@ -127,11 +131,10 @@ def _process(spool: Spool) -> dict[str, Any]:
 
 
 def _started(session: Session) -> None:
-    argv = redact_argv(list(sys.orig_argv))
     session.fact(
         "start",
         **_process(session.spool),
-        argv=argv,
+        argv=list(sys.orig_argv),
         cwd=os.getcwd(),
         python=sys.version.split()[0],
         prefix=sys.prefix,
@@ -190,7 +193,7 @@ def _watch_exceptions(session: Session) -> None:
     sys.excepthook = hide(excepthook)
 
 
-def _start_shipper(folder: Path) -> None:
+def _start_shipper(folder: str) -> None:
     """For a session that no platform started: the shipper, as a grandchild, so that no wait() of the user's meets it."""
     environment = {k: v for k, v in os.environ.items() if k not in ("HEADWAY_SPOOL", "PYTHONPATH", "HEADWAY_EVENTS")}
     environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -202,8 +205,8 @@ def _start_shipper(folder: Path) -> None:
 
 def start(folder: str) -> Session:
     """Starts capture of this process into the spool `folder`. Raises only what the caller must swallow."""
-    path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
+    path = os.path.abspath(folder)
+    os.makedirs(path, exist_ok=True)
     session = Session(path)
     first = session.spool.claim()
     if first and os.environ.get("HEADWAY_URL") and not os.environ.get("HEADWAY_RUN"):

@@ -1,62 +1,47 @@
 """Where in the user's code a call came from: file, position, the names it reads, the loops around it.
 
-A frame of user code is told from a library's by its file. Each file is parsed once, at its first call; a call's node is
-found by the exact position that the byte code has. The source text itself goes to the spool, once.
+A frame of user code is told from a library's by its file. A call's position and names come from its byte code; the source
+text goes to the spool, once, and is parsed by whoever reduces the facts.
 """
 
 from __future__ import annotations
 
-import ast
-import linecache
 import os
-import re
-import sys
-import sysconfig
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import CodeType, FrameType
-from typing import Any
 
-from headway.capture.redact import secret_name
-from headway.capture.spool import Spool
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+    from typing import Any
 
-__all__ = ["Site", "Sites"]
+    from headway.capture.bytecode import Calls
+    from headway.capture.spool import Spool
+
+__all__ = ["Site", "Sites", "mutes"]
 
 SOURCE_LIMIT = 2_000_000
-MUTE = re.compile(r"#\s*headway\s*:\s*off\b")
-_LIBRARIES = tuple(
-    {
-        os.path.realpath(p) + os.sep
-        for k in ("stdlib", "platstdlib", "purelib", "platlib")
-        if (p := sysconfig.get_path(k))
-    }
-    | {os.path.dirname(os.path.realpath(os.__file__)) + os.sep}
-)
+_LIBRARIES = (os.path.dirname(os.path.realpath(os.__file__)) + os.sep,)
 _OURS = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
 
 
-@dataclass(eq=False)
 class Site:
     """One call in the user's code."""
 
-    id: int
-    file: str
-    line: int
-    function: str
-    names: tuple[str, ...] = ()
-    muted: bool = False
-    secret: bool = False
-    module_level: bool = True
-    count: int = 0
-    state: dict[str, Any] = field(default_factory=dict)
+    __slots__ = ("count", "file", "function", "id", "line", "module_level", "muted", "names", "secret")
+
+    def __init__(self, number: int, file: str, line: int, function: str, names: tuple[str, ...], muted: bool) -> None:
+        self.id, self.file, self.line, self.function = number, file, line, function
+        self.names = names
+        self.muted = muted
+        self.secret = False
+        self.module_level = function == "<module>"
+        self.count = 0
 
 
-@dataclass(eq=False)
 class _File:
-    name: str
-    muted: bool
-    off_lines: frozenset[int]
-    calls: dict[tuple[int, int, int, int], tuple[str, ...]]
+    __slots__ = ("muted", "name", "off_lines")
+
+    def __init__(self, name: str, muted: bool, off_lines: frozenset[int]) -> None:
+        self.name, self.muted, self.off_lines = name, muted, off_lines
 
 
 class Sites:
@@ -66,6 +51,7 @@ class Sites:
         self._spool = spool
         self._sites: dict[tuple[int, int], Site | None] = {}
         self._pinned: list[CodeType] = []  # ids of code objects are keys: they must not be reused
+        self._calls: dict[int, Calls] = {}
         self._files: dict[str, _File | None] = {}
         self._user: dict[str, bool] = {}
         self.cell: dict[str, Any] = {}
@@ -104,12 +90,16 @@ class Sites:
         file = self.file(code.co_filename)
         if file is None:
             return None
-        positions = list(code.co_positions())[frame.f_lasti // 2]
-        line, end_line, column, end_column = (p if p is not None else 0 for p in positions)
-        line = line or frame.f_lineno
-        names = file.calls.get((line, column, end_line, end_column), ())
+        from headway.capture.bytecode import Calls
+        from headway.capture.redact import secret_name
+
+        calls = self._calls.get(id(code))
+        if calls is None:
+            calls = self._calls[id(code)] = Calls(code)
+        line, column, end_line, end_column = calls.span(frame.f_lasti) or (frame.f_lineno, 0, frame.f_lineno, 0)
+        names = calls.names(frame.f_lasti)
         muted = file.muted or any(n in file.off_lines for n in range(line, max(line, end_line) + 1))
-        site = Site(len(self._sites), file.name, line, code.co_qualname, names, muted, code.co_name == "<module>")
+        site = Site(len(self._sites), file.name, line, code.co_qualname, names, muted)
         site.secret = any(secret_name(n) for n in names)
         if not site.muted:
             span = [line, column, end_line, end_column]
@@ -138,20 +128,24 @@ class Sites:
         return made
 
     def _read(self, filename: str) -> _File | None:
+        import linecache
+
         lines = linecache.getlines(filename)
         source = "".join(lines)
         if not source or len(source) > SOURCE_LIMIT:
             return None
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError):
-            return None
-        off = frozenset(i for i, line in enumerate(lines, 1) if MUTE.search(line))
+        off = frozenset(i for i, line in enumerate(lines, 1) if mutes(line))
         cell = dict(self.cell) if is_cell(filename) else {}
         muted = bool(cell.pop("muted", False)) or _mutes_file(lines, off)
         if not muted:
             self._spool.add("source", file=filename, text=source, **cell)
-        return _File(filename, muted, off, _calls(tree))
+        return _File(filename, muted, off)
+
+
+def mutes(line: str) -> bool:
+    """Whether a line has the comment `# headway: off`."""
+    comment = line.partition("#")[2]
+    return "headway" in comment and comment.replace(" ", "").startswith("headway:off")
 
 
 def is_cell(filename: str) -> bool:
@@ -161,7 +155,7 @@ def is_cell(filename: str) -> bool:
 def _is_user_file(filename: str) -> bool:
     if filename.startswith("<"):
         return filename.startswith("<ipython-input")
-    if "ipykernel_" in filename and not Path(filename).exists():
+    if "ipykernel_" in filename and not os.path.exists(filename):
         return True
     path = os.path.realpath(filename)
     if os.path.basename(path) in ("sitecustomize.py", "usercustomize.py"):
@@ -180,37 +174,3 @@ def _mutes_file(lines: list[str], off: frozenset[int]) -> bool:
         if word and not word.startswith("#"):
             return False
     return False
-
-
-def _calls(tree: ast.AST) -> dict[tuple[int, int, int, int], tuple[str, ...]]:
-    """For each call: the names in it, then the variables of the loops around it."""
-    found: dict[tuple[int, int, int, int], tuple[str, ...]] = {}
-
-    def visit(node: ast.AST, loops: tuple[str, ...]) -> None:
-        if isinstance(node, ast.Call):
-            names = [n.id for n in ast.walk(node) if isinstance(n, ast.Name)]
-            key = (node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0)
-            found[key] = tuple(dict.fromkeys([*names, *loops]))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
-            loops = ()
-        if isinstance(node, (ast.For, ast.AsyncFor)):
-            inner = loops + tuple(n.id for n in ast.walk(node.target) if isinstance(n, ast.Name))
-            for child in node.body:
-                visit(child, inner)
-            for child in (node.iter, *node.orelse):
-                visit(child, loops)
-            return
-        if isinstance(node, ast.While):
-            counters = {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
-            counters |= {
-                n.target.id for n in node.body if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)
-            }
-            loops = loops + tuple(sorted(counters))
-        for child in ast.iter_child_nodes(node):
-            visit(child, loops)
-
-    try:
-        visit(tree, ())
-    except RecursionError:
-        sys.exc_info()
-    return found

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import _thread
-import contextlib
 import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
-from headway.capture.redact import redact, redact_code
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 __all__ = ["Spool"]
 
@@ -29,7 +28,7 @@ class Spool:
     user code counts the same threads, and a fork finds none running.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str) -> None:
         self.folder = folder
         self.pid = os.getpid()
         self.role = "child"
@@ -74,8 +73,10 @@ class Spool:
         count = 0
         if self.on_first is not None and any(f["k"] not in ("start", "note") for _, f in list(self._buffer)):
             first, self.on_first = self.on_first, None
-            with contextlib.suppress(Exception):
+            try:
                 first()
+            except Exception:
+                self.add("note", text="the shipper could not be started")
         with self._writing:
             while self._buffer:
                 lines = []
@@ -92,7 +93,7 @@ class Spool:
             return
         try:
             if self._file is None:
-                path = self.folder / f"facts.{self.pid}.jsonl"
+                path = f"{self.folder}/facts.{self.pid}.jsonl"
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             view = memoryview(data)
             while view:
@@ -111,10 +112,9 @@ class Spool:
         self._writing.acquire(timeout=1)
 
     def after_fork_parent(self) -> None:
-        with contextlib.suppress(RuntimeError):
-            self._writing.release()
-        with contextlib.suppress(RuntimeError):
-            self._wake.release()
+        for lock in (self._writing, self._wake):
+            if lock.locked():
+                lock.release()
         self._stop = False
 
     def after_fork_child(self) -> None:
@@ -122,8 +122,10 @@ class Spool:
         self._writing = _thread.allocate_lock()
         self._wake = _thread.allocate_lock()
         if self._file is not None:
-            with contextlib.suppress(OSError):
+            try:
                 os.close(self._file)
+            except OSError:
+                pass
         self._file, self._written = None, 0
         self._buffer.clear()
         self.pid = os.getpid()
@@ -134,20 +136,25 @@ class Spool:
     def claim(self) -> bool:
         """Whether this process is the first of the run: only one process of a spool is."""
         try:
-            os.close(os.open(self.folder / "main.pid", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            file = os.open(f"{self.folder}/main.pid", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError:
             return False
-        (self.folder / "main.pid").write_text(str(self.pid))
+        os.write(file, str(self.pid).encode())
+        os.close(file)
         self.role = "main"
         return True
 
 
 def _line(when: int, fact: dict[str, Any]) -> bytes:
+    from headway.capture.redact import redact, redact_argv, redact_code
+
     try:
-        code = fact.get("text") if fact["k"] == "source" else None
+        kind = fact["k"]
         clean = redact(fact)
-        if code is not None:
-            clean["text"] = redact_code(code)
+        if kind in ("source", "cell") and "text" in fact:
+            clean["text"] = redact_code(fact["text"])
+        elif kind == "start" and "argv" in fact:
+            clean["argv"] = redact_argv(fact["argv"])
         return (
             json.dumps({"t": when, **clean}, separators=(",", ":"), default=_other).encode("utf-8", "replace") + b"\n"
         )

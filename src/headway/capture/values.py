@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["describe", "number_list", "scalar", "snapshot", "text"]
 

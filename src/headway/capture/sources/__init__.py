@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
     from headway.capture.session import Session
 
 __all__ = ["install"]
 
-_NAMES = ("output", "fits", "boosting", "config", "data", "figures", "cells", "code")
+_NAMES = ("output", "fits", "boosting", "studies", "config", "data", "figures", "cells", "code")
 
 
 def install(session: Session) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import time
 import weakref
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from headway.capture.guard import replace, wrap
 from headway.capture.sources.fits import Call, done, outermost
 from headway.capture.values import describe, parameter, scalar, snapshot
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+    from typing import Any
+
     from headway.capture.session import Session
 
 __all__ = ["install"]
@@ -67,7 +69,7 @@ def _enter(
     session: Session, library: str, name: str, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Call | None:
     call = outermost(session, frame, args, kwargs)
-    if call is not None and call.site is not None and name == "train":
+    if call is not None and name == "train":
         watch = _xgboost_callback if library == "xgboost" else _lightgbm_callback
         ours = watch(session, call.site.id, call.site.count)
         theirs = kwargs.get("callbacks")
@@ -115,9 +117,7 @@ def _leave(
     session: Session, samples: Samples, library: str, name: str, call: Call, result: Any, error: BaseException | None
 ) -> None:
     done(call)
-    if call.site is None or call.frame is None:
-        return
-    kwargs = dict(call.kwargs or {})
+    kwargs = dictcall.kwargs
     for position, key in enumerate(("params", "data", "num_boost_round")):
         if len(call.args) > position:
             kwargs[key] = call.args[position]

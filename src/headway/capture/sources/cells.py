@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import os
 import sys
 import time
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
 from headway.capture.guard import hide, strip
-from headway.capture.redact import redact_code
-from headway.capture.sites import MUTE
+from headway.capture.sites import mutes
 from headway.capture.values import snapshot
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
     from headway.capture.session import Session
 
 __all__ = ["install"]
@@ -74,7 +74,7 @@ class Watch:
     def before(self, info: Any = None) -> None:
         try:
             raw = str(getattr(info, "raw_cell", "") or "")
-            self._muted = bool(MUTE.search(raw.split("\n", 1)[0])) or "no-capture" in self._tags()
+            self._muted = mutes(raw.split("\n", 1)[0]) or "no-capture" in self._tags()
             self.session.sites.cell = {"cell": self.shell.execution_count, "muted": self._muted}
             if not self._watching_display:
                 self._watch_display()
@@ -108,7 +108,7 @@ class Watch:
             "cell",
             n=number,
             file=file,
-            text=redact_code(raw)[:100_000],
+            text=raw[:100_000],
             ok=bool(result.success),
             **({} if shown is ... else {"shown": shown}),
         )
@@ -150,10 +150,13 @@ class Watch:
         if image is None or self._figures >= FIGURES or len(image) > FIGURE_LIMIT:
             return
         self._figures += 1
-        folder = self.session.spool.folder / "figures"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{os.getpid()}-{self._figures:02d}.png"
-        path.write_bytes(image if isinstance(image, bytes) else base64.b64decode(image))
+        folder = f"{self.session.spool.folder}/figures"
+        os.makedirs(folder, exist_ok=True)
+        import base64
+
+        path = f"{folder}/{os.getpid()}-{self._figures:02d}.png"
+        with open(path, "wb") as stream:  # noqa: PTH123 - no pathlib in the user's process
+            stream.write(image if isinstance(image, bytes) else base64.b64decode(image))
         frame = self.session.sites.caller(sys._getframe(2), limit=40)
         site = self.session.sites.at(frame) if frame is not None else None
         session_cell = self.shell.execution_count

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-from headway.capture import environment
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
     from headway.capture.session import Session
 
@@ -26,6 +25,8 @@ def install(session: Session) -> None:
                 session.sites.file(file)
 
     def packages() -> None:
+        from headway.capture import environment
+
         session.fact("env", python=sys.version.split()[0], platform=sys.platform, packages=environment.pins())
 
     session.at_end += [look, packages]

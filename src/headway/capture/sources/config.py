@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from headway.capture.guard import wrap
-from headway.capture.redact import HIDDEN, secret_name
 from headway.capture.values import parameter
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+    from typing import Any
+
     from headway.capture.session import Session
 
 __all__ = ["install"]
@@ -53,6 +54,8 @@ def _hook_argparse(session: Session, module: ModuleType) -> None:
 
 
 def _values(namespace: Any) -> dict[str, Any]:
+    from headway.capture.redact import HIDDEN, secret_name
+
     found = {}
     for name, value in list(vars(namespace).items())[:300]:
         if name.startswith("_"):

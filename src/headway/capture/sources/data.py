@@ -9,12 +9,14 @@ import functools
 import os
 import sys
 from types import FrameType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from headway.capture.guard import replace, wrap
 from headway.capture.values import describe, scalar
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from typing import Any
+
     from headway.capture.session import Session
 
 __all__ = ["install"]
@@ -43,7 +45,7 @@ def install(session: Session) -> None:
 def _watch_open(session: Session) -> None:
     """An audit hook can't be removed, so it is one `if` deep for all but `open`."""
     prefixes = tuple(
-        {os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix, str(session.spool.folder.parent))}
+        {os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix)}
     )
     roots = tuple(
         {os.path.realpath(p) + os.sep for p in (str(session.spool.folder), os.environ.get("HEADWAY_RUNTIME", "")) if p}
@@ -65,7 +67,7 @@ def _watch_open(session: Session) -> None:
         full = os.path.realpath(path)
         if full.startswith(_SYSTEM) or full.startswith(roots) or any(p in full for p in _HIDDEN_PARTS):
             return
-        if full.startswith(prefixes[:2]) and not full.startswith(os.getcwd()):
+        if full.startswith(prefixes) and not full.startswith(os.getcwd()):
             return
         if not os.path.isfile(full) or os.path.basename(full).startswith("."):
             return

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
 
 from headway.capture.values import number_list, parameter, scalar, snapshot
+
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["deployable", "describe_fit"]
 
@@ -118,6 +121,14 @@ def split_params(estimator: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, value in found.items():
         if hasattr(value, "get_params") and not isinstance(value, type):
             nested.append((name, value))
+        if "n_splits" in getattr(value, "__dict__", {}):  # a splitter stands for its own settings
+            given.update(
+                {
+                    f"{name}__{k}": v
+                    for k in ("n_splits", "shuffle", "random_state")
+                    if (v := scalar(vars(value).get(k))) is not ... and v is not None
+                }
+            )
         if name in usual and _same(usual[name], value):
             defaults[name] = parameter(value)
         elif name in ("steps", "transformers", "estimators", "transformer_list") and isinstance(value, list):
@@ -181,6 +192,9 @@ def search(attributes: dict[str, Any]) -> dict[str, Any] | None:
     for key in ("best_score_", "best_index_"):
         if (value := scalar(attributes.get(key))) is not ... and value is not None:
             found[key.rstrip("_")] = value
+    means = results.get("mean_test_score")
+    if means is not None and "best_score" not in found and len(means):
+        found["best_mean_test_score"] = scalar(max(means))
     table: dict[str, list[Any]] = {}
     for name, column in results.items():
         if name.startswith(("split", "std_")) or name == "params":

@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from headway.capture.guard import wrap
 from headway.capture.values import number_list
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+    from typing import Any
+
     from headway.capture.session import Session
 
 __all__ = ["install"]
@@ -63,9 +65,9 @@ def _hook_pyplot(session: Session, module: ModuleType) -> None:
         figures = [module.figure(n) for n in module.get_fignums()] if _headless(module) else []
         for figure in figures:
             drawn[0] += 1
-            folder = session.spool.folder / "figures"
-            folder.mkdir(exist_ok=True)
-            path = folder / f"{os.getpid()}-{drawn[0]:02d}.png"
+            folder = f"{session.spool.folder}/figures"
+            os.makedirs(folder, exist_ok=True)
+            path = f"{folder}/{os.getpid()}-{drawn[0]:02d}.png"
             type(figure).headway_plain_savefig(figure, path, dpi=80)
             session.fact("figure", s=site.id, path=str(path), how="show")
         return None

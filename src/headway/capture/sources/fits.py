@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextvars
 import functools
-import inspect
 import time
-from dataclasses import dataclass
 from types import FrameType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from headway.capture.guard import replace, wrap
 from headway.capture.sources import estimators
 from headway.capture.values import describe, number_list, parameter, scalar, snapshot
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from typing import Any
+
     from headway.capture.session import Session
     from headway.capture.sites import Site
 
@@ -39,16 +39,14 @@ _VALIDATION = (
 _depth: contextvars.ContextVar[int] = contextvars.ContextVar("headway_depth", default=0)
 
 
-@dataclass
 class Call:
     """A hooked call that runs."""
 
-    depth: Any
-    frame: FrameType | None = None
-    site: Site | None = None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] | None = None
-    started: float = 0.0
+    __slots__ = ("args", "depth", "frame", "kwargs", "site", "started")
+
+    def __init__(self, depth: Any, frame: FrameType, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.depth, self.frame, self.site, self.args, self.kwargs = depth, frame, site, args, kwargs
+        self.started = time.perf_counter()
 
 
 def outermost(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
@@ -60,7 +58,7 @@ def outermost(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs:
     site = session.sites.at(caller) if caller is not None else None
     if caller is None or site is None:
         return None
-    return Call(_depth.set(depth + 1), caller, site, args, kwargs, time.perf_counter())
+    return Call(_depth.set(depth + 1), caller, site, args, kwargs)
 
 
 def _enter_direct(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
@@ -108,8 +106,6 @@ def _hook_base(session: Session, module: ModuleType) -> None:
 
 def _leave_fit(session: Session, call: Call, result: Any, error: BaseException | None) -> None:
     done(call)
-    assert call.site is not None
-    assert call.frame is not None
     estimator = call.args[0]
     if error is not None:
         session.fact("fit", s=call.site.id, cls=type(estimator).__name__, failed=type(error).__name__)
@@ -131,13 +127,11 @@ def _leave_fit(session: Session, call: Call, result: Any, error: BaseException |
 
 
 def _fit_options(call: Call) -> dict[str, Any]:
-    return {k: v for k, raw in (call.kwargs or {}).items() if (v := scalar(raw)) is not ... and v is not None}
+    return {k: v for k, raw in call.kwargs.items() if (v := scalar(raw)) is not ... and v is not None}
 
 
 def _loop_names(call: Call) -> dict[str, Any]:
     """The scalars that the call's names and the loops around it hold."""
-    assert call.site is not None
-    assert call.frame is not None
     scope = call.frame.f_globals if call.site.module_level else call.frame.f_locals
     found = {name: scalar(scope[name]) for name in call.site.names if name in scope}
     return {k: v for k, v in found.items() if v is not ...}
@@ -147,7 +141,7 @@ def _argument(call: Call, position: int, names: tuple[str, ...]) -> Any:
     if len(call.args) > position:
         return call.args[position]
     for name in names:
-        if call.kwargs and name in call.kwargs:
+        if name in call.kwargs:
             return call.kwargs[name]
     return None
 
@@ -155,7 +149,7 @@ def _argument(call: Call, position: int, names: tuple[str, ...]) -> Any:
 def _leave_score(session: Session, call: Call, result: Any, error: BaseException | None) -> None:
     done(call)
     value = scalar(result)
-    if error is not None or value is ... or call.site is None:
+    if error is not None or value is ...:
         return
     estimator = call.args[0]
     kind = "accuracy" if getattr(estimator, "_estimator_type", "") == "classifier" else "score"
@@ -172,6 +166,8 @@ def _hook_metrics(session: Session, module: ModuleType) -> None:
 
 
 def _takes_truth(function: FunctionType) -> bool:
+    import inspect
+
     names = list(inspect.signature(function).parameters)[:2]
     return len(names) == 2 and not function.__name__.startswith(("pairwise", "plot", "get_", "make_", "check"))
 
@@ -194,7 +190,7 @@ def _replace(session: Session, module: Any, name: str, function: FunctionType, l
 
 def _leave_metric(session: Session, name: str, call: Call, result: Any, error: BaseException | None) -> None:
     done(call)
-    if error is not None or call.site is None or call.frame is None:
+    if error is not None:
         return
     value = scalar(result)
     if value is ... and name == "classification_report":
@@ -203,27 +199,27 @@ def _leave_metric(session: Session, name: str, call: Call, result: Any, error: B
         value = snapshot(result)
     if value is ...:
         return
-    options = {k: v for k, raw in (call.kwargs or {}).items() if (v := scalar(raw)) is not ...}
+    options = {k: v for k, raw in call.kwargs.items() if (v := scalar(raw)) is not ...}
     session.fact("score", s=call.site.id, fn=name, v=value, options=options, n=_loop_names(call))
     session.locals_at(call.frame, call.site)
 
 
 def _leave_split(session: Session, name: str, call: Call, result: Any, error: BaseException | None) -> None:
     done(call)
-    if error is not None or call.site is None:
+    if error is not None:
         return
-    found = {k: parameter(v) for k, v in (call.kwargs or {}).items() if k not in ("stratify",) and scalar(v) is not ...}
+    found = {k: parameter(v) for k, v in call.kwargs.items() if k not in ("stratify",) and scalar(v) is not ...}
     session.fact("call", s=call.site.id, fn=name, params=found)
 
 
 def _leave_validation(session: Session, name: str, call: Call, result: Any, error: BaseException | None) -> None:
     done(call)
-    if error is not None or call.site is None or call.frame is None:
+    if error is not None:
         return
     estimator = _argument(call, 0, ("estimator",))
     inputs = _argument(call, 1, ("X",))
     fact = estimators.describe_fit(estimator)
-    options = {k: parameter(v) for k, v in (call.kwargs or {}).items() if k not in ("X", "y", "estimator", "groups")}
+    options = {k: parameter(v) for k, v in call.kwargs.items() if k not in ("X", "y", "estimator", "groups")}
     for index, key in ((3, "cv"),) if len(call.args) > 3 and name.startswith("cross") else ():
         options.setdefault(key, parameter(call.args[index]))
     session.fact(

@@ -6,13 +6,15 @@ import builtins
 import functools
 import sys
 import time
-from types import FrameType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from headway.capture.guard import Source, hide
 from headway.capture.values import scalar, snapshot, text
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+    from typing import Any
+
     from headway.capture.session import Session
     from headway.capture.sites import Site
 

@@ -1,0 +1,84 @@
+"""What a call reads, told from its byte code: the names in it, and the variables of the loops around it.
+
+Parsing a file takes tens of milliseconds on the user's thread; one code object's instructions take less than one.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dis
+from types import CodeType
+
+__all__ = ["Calls"]
+
+Span = tuple[int, int, int, int]  # line, column, end line, end column
+
+
+class Calls:
+    """The instructions of one code object, as far as calls need them."""
+
+    def __init__(self, code: CodeType) -> None:
+        self._loads: list[tuple[int, Span, str]] = []
+        self._loops: list[tuple[int, int, tuple[str, ...]]] = []
+        self._counters: set[str] = set()
+        self._spans: dict[int, Span] = {}
+        loop: list[str] | None = None
+        wanted = 0
+        inplace = False
+        for instruction in dis.get_instructions(code):
+            name, value, at = instruction.opname, instruction.argval, instruction.offset
+            where = instruction.positions
+            span = None if where is None or where.lineno is None else _span(where)
+            if span is not None:
+                self._spans[at] = span
+                if name.startswith("LOAD_") and name not in ("LOAD_CONST", "LOAD_ATTR", "LOAD_METHOD"):
+                    for read in value if isinstance(value, tuple) else (value,):
+                        if isinstance(read, str):
+                            self._loads.append((at, span, read))
+            if name == "FOR_ITER":
+                loop, wanted = [], 1
+                self._loops.append((at, int(value), ()))
+            elif loop is not None and name == "UNPACK_SEQUENCE":
+                wanted += int(value) - 1
+            elif loop is not None and name.startswith("STORE_"):
+                stored = value if isinstance(value, tuple) else (value,)
+                loop += [s for s in stored if isinstance(s, str)]
+                wanted -= len(stored)
+                if wanted <= 0:
+                    start, end, _ = self._loops[-1]
+                    self._loops[-1] = (start, end, tuple(loop))
+                    loop = None
+            elif inplace and name.startswith("STORE_") and isinstance(value, str):
+                self._counters.add(value)
+            inplace = name == "BINARY_OP" and instruction.argrepr == "+="
+        self._offsets = list(self._spans)
+
+    def span(self, offset: int) -> Span | None:
+        """The position in the source of the instruction at an offset."""
+        return self._spans.get(self._start(offset))
+
+    def _start(self, offset: int) -> int:
+        """The instruction that an offset lies in: while it calls a Python function, its inline caches are counted in."""
+        position = bisect.bisect_right(self._offsets, offset) - 1
+        return self._offsets[position] if position >= 0 else offset
+
+    def names(self, offset: int) -> tuple[str, ...]:
+        """The names read in the call at an offset, then the loops' variables, innermost first, then counters."""
+        call = self.span(offset)
+        found: list[str] = []
+        if call is not None:
+            found = [name for _, span, name in self._loads if _within(span, call)]
+        around = sorted((end - start, names) for start, end, names in self._loops if start < offset < end)
+        for _, names in around:
+            found += names
+        if not around:
+            found += sorted(self._counters)[:8]
+        return tuple(dict.fromkeys(found))
+
+
+def _span(where: dis.Positions) -> Span:
+    return (where.lineno or 0, where.col_offset or 0, where.end_lineno or 0, where.end_col_offset or 0)
+
+
+def _within(inner: Span, outer: Span) -> bool:
+    return (outer[0], outer[1]) <= (inner[0], inner[1]) and (inner[2], inner[3]) <= (outer[2], outer[3])
