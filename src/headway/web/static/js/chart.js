@@ -4,6 +4,7 @@ import { asset, icon, make, memory } from "./dom.js";
 const COLOURS = 8;
 const LABEL_SPACE = 116;
 const DASHES = [[], [6, 4], [2, 3], [9, 3, 2, 3]];
+const STEPS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power)); // steps are whole
 const colours = new Map(); // name of a series -> its number, the same in all charts of the page
 let library = null;
 
@@ -221,7 +222,7 @@ class Chart {
         y: this.log && positive ? { distr: 3 } : { range: (_, low, high) => this.bounds(low, high) },
       },
       axes: [
-        { ...axis, space: 56, size: 26, grid: { show: false }, values: (_, ticks) => (this.isTime ? times(ticks) : ticks.map(short)) },
+        { ...axis, space: 56, size: 26, grid: { show: false }, ...(this.isTime ? {} : { incrs: STEPS }), values: (_, ticks) => (this.isTime ? times(ticks) : ticks.map(short)) },
         { ...axis, space: 34, size: 44, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
       ],
       cursor: { sync: { key: this.figure.dataset.group }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, y: false },
