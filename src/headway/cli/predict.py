@@ -11,6 +11,7 @@ import typer
 
 from headway.cli import output
 from headway.cli.options import InProject, Json, connect, examples, new, project_of
+from headway.errors import BadInput
 from headway.sdk.endpoints import Endpoints
 
 app = new()
@@ -25,14 +26,13 @@ def predict(
     name: Annotated[str, typer.Argument(help="The endpoint.", show_default=False)],
     file: Annotated[
         Path,
-        typer.Argument(exists=True, dir_okay=False, readable=True, allow_dash=True,
-                       help="CSV with a header, or JSON: dataframe_split, dataframe_records, instances, inputs."),
+        typer.Argument(help="CSV with a header, or JSON: dataframe_split, dataframe_records, instances, inputs; - reads stdin."),
     ] = Path("-"),
     project: InProject = None,
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Ask an endpoint, and print its predictions, one a line; with --json its whole answer."""
-    payload = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    payload = _read(file)
     client = connect()
     answer = Endpoints(client, project_of(client, project)).predict(name, payload, _type_of(payload))
 
@@ -41,6 +41,16 @@ def predict(
             output.say(value if isinstance(value, str) else json.dumps(value))
 
     output.show(answer, as_json, people)
+
+
+def _read(file: Path) -> bytes:
+    """The payload. Typer's own check of files takes `-` for a name, so the check is here."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"{file} can't be read: {error.strerror}.", hint="Give a file, or - for standard input."
+        ) from None
 
 
 def _type_of(payload: bytes) -> str:
