@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from headway.tracking import history, series
+from headway.tracking import history, runtable, series
 from headway.tracking.readout import RunFacts
+
+PARAMETERS, METRICS = 6, 3  # axes of each kind in parallel coordinates
+WIDE = 50.0
 
 
 def lines(
@@ -39,6 +42,46 @@ def lines(
         values = [v if math.isfinite(v) else None for v in points.values.tolist()]
         found.append({"name": run.name or run.uuid[:8], "key": run.uuid, "x": position.tolist(), "y": values})
     return {"series": found, "x": x}
+
+
+def parallel(runs: Sequence[RunFacts], url: Callable[[str], str]) -> dict[str, Any]:
+    """Parallel coordinates of what differs: parameters first, then the metrics that most runs have, the most common one last.
+
+    `{"axes": [{"name", "log"?}], "runs": [{"id", "name", "url", "values"}]}`; a parameter all of whose values are numbers is one.
+    """
+    params = [row for row in runtable.diff([run.params for run in runs]) if row.differs]
+    params = sorted(params, key=lambda row: sum(v is None for v in row.values))[:PARAMETERS]
+    found = runtable.diff([{key: m.last for key, m in run.metrics.items() if math.isfinite(m.last)} for run in runs])
+    metrics = [row for row in found if row.differs and not row.key.startswith("system/")]
+    metrics = sorted(metrics, key=lambda row: sum(v is None for v in row.values))[:METRICS]
+    columns = [_numbers(row.values) for row in params] + [row.values for row in reversed(metrics)]
+    axes = [{"name": row.key, "log": _is_wide(column)} for row, column in zip(params, columns, strict=False)]
+    axes += [{"name": row.key} for row in reversed(metrics)]
+    lines_ = [
+        {
+            "id": run.uuid,
+            "name": run.name or run.uuid[:8],
+            "url": url(run.uuid),
+            "values": [column[at] for column in columns],
+        }
+        for at, run in enumerate(runs)
+    ]
+    return {"axes": axes, "runs": lines_}
+
+
+def _numbers(values: Sequence[str | float | None]) -> tuple[str | float | None, ...]:
+    """The values as numbers, if all of them are finite ones; else as they are."""
+    try:
+        numbers = tuple(None if value is None else float(value) for value in values)
+    except ValueError:
+        return tuple(values)
+    return numbers if all(n is None or math.isfinite(n) for n in numbers) else tuple(values)
+
+
+def _is_wide(values: Sequence[str | float | None]) -> bool:
+    """Whether positive numbers span so much that their sizes matter more than their differences: a learning rate."""
+    numbers = [value for value in values if isinstance(value, float)]
+    return len(numbers) > 1 and min(numbers) > 0 and max(numbers) / min(numbers) >= WIDE
 
 
 def course(runs: Sequence[RunFacts], key: str) -> dict[str, Any]:

@@ -142,6 +142,13 @@ def course(who: Signed, db: ReadDb, slug: str, runs: str, key: str) -> JSONRespo
     return JSONResponse(charts.course(_chosen(db, who, runs), key))
 
 
+@router.get("/p/{slug}/parallel")
+def parallel(who: Signed, db: ReadDb, slug: str, runs: str) -> JSONResponse:
+    """What differs between several runs, for parallel coordinates."""
+    projects.by_slug(db, who, slug)
+    return JSONResponse(charts.parallel(_chosen(db, who, runs), lambda uuid: f"/p/{slug}/runs/{uuid}"))
+
+
 def _chosen(db: Session, who: Who, ids: str) -> list[RunFacts]:
     wanted = list(dict.fromkeys(one for one in ids.split(",") if one))
     if len(wanted) > 100:

@@ -22,5 +22,10 @@ ready((root) => {
     range.addEventListener("input", () => (range.parentElement.querySelector("output").value = range.value));
   }
   for (const choice of fresh(root, "select[data-submit]", "submits")) choice.addEventListener("change", () => choice.form.requestSubmit());
+  // on a narrow screen the tab we are on may lie outside of the row
+  for (const tab of fresh(root, ".tabs [aria-current]", "shown")) {
+    const row = tab.parentElement;
+    row.scrollLeft = tab.offsetLeft - (row.clientWidth - tab.offsetWidth) / 2;
+  }
   fresh(root, ".toast", "leaving").forEach(leave);
 });
