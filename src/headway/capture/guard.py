@@ -31,12 +31,13 @@ STARTED_NS = time.perf_counter_ns()
 class Source:
     """One source of facts: its cost so far, and whether it is switched off."""
 
-    __slots__ = ("errors", "name", "off", "spent_ns", "why")
+    __slots__ = ("error", "errors", "name", "off", "spent_ns", "why")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.spent_ns = 0
         self.errors = 0
+        self.error = ""
         self.off = False
         self.why = ""
 
@@ -54,8 +55,13 @@ class Source:
     def failed(self, error: BaseException) -> None:
         """An error of ours: swallowed, unless it came from a signal handler of the user that ran meanwhile."""
         self.errors += 1
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = "" if trace is None else f" at {trace.tb_frame.f_code.co_name}:{trace.tb_lineno}"
+        self.error = f"{type(error).__name__}{where}"
         if self.errors > 50:
-            self.stop(f"it failed {self.errors} times, last with {type(error).__name__}")
+            self.stop(f"it failed {self.errors} times, last with {self.error}")
         if from_signal_handler(error.__traceback__):
             raise error
 

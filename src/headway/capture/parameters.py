@@ -392,6 +392,8 @@ def _learns(loop: ast.For | ast.AsyncFor) -> bool:
     for node in ast.walk(loop):
         if isinstance(node, (ast.AugAssign, ast.Assign)):
             return True
+        if isinstance(node, (ast.Name, ast.Attribute)) and is_metric_name(node.id if isinstance(node, ast.Name) else node.attr):
+            return True
         if isinstance(node, ast.Call) and call_name(node) in (
             "fit",
             "step",

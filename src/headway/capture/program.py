@@ -279,7 +279,9 @@ class Program:
                 key = node.slice.value if isinstance(node.slice, ast.Constant) else None
                 return RESULT if isinstance(key, str) and is_metric_name(key) else inner
             case ast.BinOp():
-                return strongest([self.meaning(s, place, depth - 1) for s in (node.left, node.right)])
+                parts = [self.meaning(s, place, depth - 1) for s in (node.left, node.right)]
+                found = strongest(parts)
+                return UNKNOWN if found == COUNTER or (found == PARAMETER and not is_constant(node)) else found
             case ast.UnaryOp():
                 return self.meaning(node.operand, place, depth)
             case ast.Compare():
@@ -309,8 +311,13 @@ class Program:
             return COUNTER if _counts(found.value) else UNKNOWN
         if found.kind == "argument":
             return UNKNOWN
-        meanings = [self.meaning(d.value, d.place, depth - 1) for d in definitions[-4:] if d.value is not None]
-        return strongest(meanings)
+        if any(d.kind == "augmented" for d in definitions):
+            counted = all(isinstance(d.value, ast.Constant) and d.value.value == 1 for d in definitions if d.kind == "augmented")
+            return COUNTER if counted else strongest([UNKNOWN, *self._meanings(definitions, depth)])
+        return strongest(self._meanings(definitions, depth))
+
+    def _meanings(self, definitions: list[Definition], depth: int) -> list[str]:
+        return [self.meaning(d.value, d.place, depth - 1) for d in definitions[-4:] if d.value is not None]
 
     def _meaning_of_attribute(self, node: ast.Attribute, place: Place, depth: int) -> str:
         if node.attr in _COUNTING or is_noise_name(node.attr):

@@ -30,6 +30,9 @@ _QUERY = re.compile(
 _ASSIGN = re.compile(
     r"""(["']?([A-Za-z_][\w-]*)["']?\s*(?:\]\s*)?(?:=|:)\s*)([bru]{0,2})(\"\"\"|'''|"|')((?:(?!\4).)+?)\4"""
 )
+# `add_argument("--api-key", default="...")`, `os.environ.setdefault("TOKEN", "...")`: what follows a secret's name on its line.
+_KEYED = re.compile(r"""((?:"|')-{0,2}([A-Za-z_][\w-]*)(?:"|'))([^\n]*)""")
+_LITERAL = re.compile(r"""([bru]{0,2})("|')(?:(?!\2)[^\n]){3,}\2""")
 _ARGUMENT = re.compile(r"^--?([\w-]+)(?:=(.*))?$", re.DOTALL)
 
 # Names of sampling and sequence models that only look like secrets.
@@ -73,7 +76,10 @@ def redact_code(source: str) -> str:
             return match[0]
         return f"{match[1]}{match[3]}{match[4]}{HIDDEN}{match[4]}"
 
-    return _clean(_ASSIGN.sub(literal, source))
+    def after_name(match: re.Match[str]) -> str:
+        return match[0] if not secret_name(match[2]) else match[1] + _LITERAL.sub(rf"\1\2{HIDDEN}\2", match[3])
+
+    return _clean(_KEYED.sub(after_name, _ASSIGN.sub(literal, source)))
 
 
 def redact_argv(argv: list[str]) -> list[str]:

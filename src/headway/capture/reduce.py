@@ -275,6 +275,8 @@ class _Reduction:
         for fact in self.facts:
             if fact["k"] == "end" and fact.get("off"):
                 notes += [f"The source «{name}» was switched off: {why}." for name, why in fact["off"].items()]
+            if fact["k"] == "end" and fact.get("errors"):
+                notes += [f"The source «{name}» missed something: {why}." for name, why in fact["errors"].items()]
             elif fact["k"] == "note":
                 notes.append(f"A source could not be set up or failed: {fact['text']}.")
             elif fact["k"] == "unsaved":

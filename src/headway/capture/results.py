@@ -256,7 +256,8 @@ class Results:
         found: list[tuple[int, str]] = []
         text = "_".join(words(label)[-5:])
         if labelled or (text and meaning == RESULT and not is_noise_name(label) and not is_metric_name(core)):
-            found.append((24 if labelled else 45, text if not part else f"{text}_{part}"))
+            told = _names_a_set(label) and not _names_a_set(core)
+            found.append((19 if labelled and told else 24 if labelled else 45, text if not part else f"{text}_{part}"))
         if core:
             found.append((22 if is_metric_name(core) and len(core) > 2 else 50, core))
         return found or [(60, "value")]
@@ -558,6 +559,11 @@ def _data_set(call: ast.Call) -> str:
         if names & marks:
             return which
     return ""
+
+
+def _names_a_set(name: str) -> bool:
+    """Whether a name says on which data: `test loss`."""
+    return bool(set(words(name)) & {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "holdout", "oob"})
 
 
 def _string_of_loop(program: Program, call: ast.Call | None, names: dict[str, Any]) -> str:

@@ -98,9 +98,10 @@ class Session:
             for step in self.at_end:
                 self._guarded(step, self.source("end"))
         costs = {s.name: round(s.spent_ns / 1e6, 2) for s in self.sources.values() if s.spent_ns}
+        errors = {s.name: s.error for s in self.sources.values() if s.errors}
         off = {s.name: s.why for s in self.sources.values() if s.off}
         self.fact(
-            "end", ms=costs, off=off, dropped=self.spool.dropped, wall=round(time.perf_counter() - self.started, 3)
+            "end", ms=costs, errors=errors, off=off, dropped=self.spool.dropped, wall=round(time.perf_counter() - self.started, 3)
         )
         self.spool.flush()
 
@@ -108,8 +109,7 @@ class Session:
         try:
             step()
         except Exception as error:
-            source.errors += 1
-            self.fact("note", text=f"{source.name}: {type(error).__name__}")
+            source.failed(error)
 
     def after_fork_child(self) -> None:
         self.spool.after_fork_child()

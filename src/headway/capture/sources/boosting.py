@@ -117,7 +117,7 @@ def _leave(
     session: Session, samples: Samples, library: str, name: str, call: Call, result: Any, error: BaseException | None
 ) -> None:
     done(call)
-    kwargs = dictcall.kwargs
+    kwargs = dict(call.kwargs)
     for position, key in enumerate(("params", "data", "num_boost_round")):
         if len(call.args) > position:
             kwargs[key] = call.args[position]
