@@ -23,7 +23,10 @@ def save(folder: Path, model: Any, inputs: Any, *, examples: bool = True, **head
     manifest = bundle.Manifest(flavors, bundle.infer(inputs, predictions), headway)
     pickled = pickle.dumps(model)
     recorded = bundle.record(inputs, predictions) if examples else None
-    bundle.write(folder, manifest, lambda to: (to / "model.pkl").write_bytes(pickled), examples=recorded)
+    lock = [f"scikit-learn=={sklearn.__version__}"]
+    bundle.write(
+        folder, manifest, lambda to: (to / "model.pkl").write_bytes(pickled), requirements=lock, examples=recorded
+    )
     return folder
 
 
@@ -38,3 +41,32 @@ def people(rows: int = 40) -> tuple[pd.DataFrame, pd.Series]:
     frame.loc[1, "income"] = None
     target = pd.Series(np.where(frame.age > 50, "old", "young"))
     return frame, target
+
+
+CONSTANT = """\
+class Constant:
+    def __init__(self, value):
+        self.value = value
+
+    def predict(self, inputs):
+        return [self.value] * len(inputs)
+"""
+
+
+def constant(folder: Path, value: float, module: str = "constant_model") -> Path:
+    """A model that always answers `value`, of one float, whose class comes with the bundle: it loads in an instant."""
+    flavors = bundle.flavors("sklearn", "model.pkl", version=sklearn.__version__, python=PYTHON)
+    flavors["python_function"]["code"] = "code"
+    signature = bundle.Signature((bundle.Tensor("float64", (-1, 1)),))
+    # What pickle would write, without importing the module here.
+    pickled = b"c%b\nConstant\n)\x81}X\x05\x00\x00\x00valueF%b\nsb." % (module.encode(), repr(float(value)).encode())
+
+    def write(to: Path) -> None:
+        (to / "model.pkl").write_bytes(pickled)
+        (to / "code").mkdir()
+        (to / "code" / "constant_model.py").write_text(CONSTANT)
+
+    examples = bundle.Examples([[0.0], [1.0], [2.0]], [value] * 3, None, "float64")
+    lock = [f"scikit-learn=={sklearn.__version__}"]
+    bundle.write(folder, bundle.Manifest(flavors, signature), write, requirements=lock, examples=examples)
+    return folder
