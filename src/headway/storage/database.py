@@ -173,7 +173,22 @@ class _Group:
                 if not self._queue:
                     return
                 batch, self._queue = self._queue[:GROUP_MAX], self._queue[GROUP_MAX:]
-            self._commit(batch)
+            if len(batch) == 1:
+                self._alone(*batch[0])
+            else:
+                self._commit(batch)
+
+    def _alone(self, work: Callable[[Session], Any], future: Future[Any]) -> None:
+        """Nobody to share with: a savepoint would cost as much as the work itself."""
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            with self._database.write() as session:
+                result = work(session)
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
     def _commit(self, batch: list[tuple[Callable[[Session], Any], Future[Any]]]) -> None:
         done: list[tuple[Future[Any], Any]] = []

@@ -85,7 +85,7 @@ class Touched:
 def touch(db: Session, who: Who, uuid: str, *, deleted_too: bool = False) -> Touched:
     """The run to write to. Raises `NotFound` (also for runs of projects that `who` may not see), `Forbidden`, and `BadInput`
     if it is deleted."""
-    row = db.execute(_TOUCH, {"uuid": uuid}).first()
+    row = db.connection().execute(_TOUCH, {"uuid": uuid}).first()
     if row is None:
         raise no_run(uuid)
     try:
@@ -126,8 +126,9 @@ def metrics(db: Session, run: Touched, found: Sequence[Metric]) -> None:
              "data": series.pack_rows(steps, times, values)}
         )  # fmt: skip
     if chunks:
-        db.execute(_SUMMARY, summaries)
-        db.execute(_CHUNK, chunks)
+        connection = db.connection()  # not the session: there is nothing for it to keep track of
+        connection.execute(_SUMMARY, summaries)
+        connection.execute(_CHUNK, chunks)
 
 
 def params(db: Session, run: Touched, found: Sequence[tuple[str, str]]) -> None:
