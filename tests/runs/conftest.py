@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
+import uvicorn
 
-import headway.server  # noqa: F401  every pillar's tables
+from headway import server
 from headway.clock import new_id, now_ms
 from headway.engines import keeper, runtime
 from headway.engines.host import Host
 from headway.engines.local import LocalEngine
 from headway.environments.tables import Environment, ProjectEnvironment
+from headway.people import members, sessions
+from headway.people import service as people
+from headway.people.credentials import csrf_for, digest, new_secret
 from headway.people.rules import Who
-from headway.people.tables import User
+from headway.people.tables import User, UserSession
 from headway.projects import service as projects
 from headway.projects.tables import Project
 from headway.runs import loop, service
@@ -32,6 +41,7 @@ T = TypeVar("T")
 
 
 def make_host(home: Path, url: str = "") -> Host:
+    server.pillars()
     settings = Settings.load({}, home=home, database_url=url or f"sqlite:///{home / 'headway.db'}")
     database = Database(settings.database)
     Base.metadata.create_all(database.engine)
@@ -153,3 +163,84 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
+
+
+class Site(Bench):
+    """A bench behind a real server, with the loops of engines and runs alone (this environment is none of the store's)."""
+
+    def __init__(self, home: Path) -> None:
+        self._stack = contextlib.ExitStack()
+        self._clients: dict[str | None, httpx.Client] = {}
+        listener = self._stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        port = listener.getsockname()[1]
+        host = make_host(home)
+        object.__setattr__(host.settings, "port", port)
+        super().__init__(host)
+        self.url = f"http://127.0.0.1:{port}"
+        config = uvicorn.Config(
+            server.build(host, loops=False),
+            log_config=None,
+            lifespan="on",
+            timeout_graceful_shutdown=1,
+            proxy_headers=False,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
+        self._thread.start()
+        self._over = threading.Event()
+        self._loops = threading.Thread(target=self._turn_on, daemon=True)
+        self._loops.start()
+        self.until(lambda: self._server.started)
+
+    @property
+    def api(self) -> httpx.Client:
+        """A program of an editor, at the project's part of the API."""
+        if "api" not in self._clients:
+            client = self._stack.enter_context(self._browser("editor"))
+            client.base_url = httpx.URL(f"{self.url}/api/v1/projects/{self.project.slug}/")
+            self._clients["api"] = client
+        return self._clients["api"]
+
+    def _turn_on(self) -> None:
+        while not self._over.wait(0.03):
+            super().turn()
+
+    def turn(self) -> None:
+        """The loops turn by themselves."""
+
+    def client(self, role: str | None = "owner") -> httpx.Client:
+        """The browser of somebody with this role; None: signed in, but no member."""
+        if role not in self._clients:
+            self._clients[role] = self._stack.enter_context(self._browser(role))
+        return self._clients[role]
+
+    def _browser(self, role: str | None) -> httpx.Client:
+        with self.host.database.write() as db:
+            user = people.create_user(db, f"p{new_id()[:8]}", full_name="Somebody")
+            if role:
+                members.add(db, self.project.id, user.id, role)
+            secret, moment = new_secret(), now_ms()
+            db.add(UserSession(digest=digest(secret), user_id=user.id, created_at=moment, seen_at=moment,
+                               expires_at=moment + 86_400_000, browser="", address=""))  # fmt: skip
+        client = httpx.Client(base_url=self.url, cookies={sessions.PLAIN_COOKIE: secret}, timeout=30, trust_env=False)
+        client.headers["X-CSRF-Token"] = csrf_for(secret)
+        client.headers["Origin"] = self.url
+        return client
+
+    def close(self) -> None:
+        self._over.set()
+        self._loops.join(timeout=20)
+        stop_all(self.host)
+        self._stack.close()
+        self._server.should_exit = True
+        self._thread.join(timeout=20)
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    os.environ.pop("PYTEST_CURRENT_TEST", None)
+    made = Site(tmp_path_factory.mktemp("site"))
+    yield made
+    made.close()

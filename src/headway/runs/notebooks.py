@@ -15,8 +15,11 @@ MOST_BYTES = 100 << 20
 Json = dict[str, Any]
 
 
-def read(data: bytes, name: str) -> Json:
-    """A notebook of the format's version 4. Raises `Unprocessable` that says where the file is broken, `TooLarge`."""
+def read(data: bytes, name: str, *, to_run: bool = True) -> Json:
+    """A notebook of the format's version 4. Raises `Unprocessable` that says where the file is broken, `TooLarge`.
+
+    `to_run`: without outputs, and Python alone; else as it was saved, for reading.
+    """
     if len(data) > MOST_BYTES:
         raise TooLarge(
             f"{name} has {len(data) >> 20} MiB; a notebook may have {MOST_BYTES >> 20}.", hint="Clear its outputs."
@@ -35,7 +38,9 @@ def read(data: bytes, name: str) -> Json:
     if isinstance(value, dict) and isinstance(value.get("nbformat"), int) and value["nbformat"] < 4:
         value = _upgraded(value, name)
     _check(value, name)
-    return _normal(value)
+    if to_run:
+        _refuse_other_languages(value, name)
+    return _normal(value, outputs=not to_run)
 
 
 def _upgraded(value: Json, name: str) -> Json:
@@ -67,13 +72,16 @@ def _check(value: Any, name: str) -> None:
         metadata = cell.get("metadata", {})
         if not isinstance(metadata, dict) or not all(isinstance(tag, str) for tag in metadata.get("tags") or []):
             refuse(f"its cell {number} has metadata that can't be read")
+
+
+def _refuse_other_languages(value: Json, name: str) -> None:
     language = (value.get("metadata") or {}).get("kernelspec", {}).get("language") or "python"
     if str(language).lower() not in ("python", "python3"):
         raise Unprocessable(f"{name} is written in {str(language)[:40]}; runs have Python kernels only.", hint="")
 
 
-def _normal(value: Json) -> Json:
-    """With sources as text, ids that are unique, no outputs."""
+def _normal(value: Json, *, outputs: bool) -> Json:
+    """With sources as text, ids that are unique, and outputs only if they are asked for."""
     seen: set[str] = set()
     cells = []
     for cell in value["cells"]:
@@ -84,7 +92,8 @@ def _normal(value: Json) -> Json:
         seen.add(known)
         made = {"cell_type": cell["cell_type"], "id": known, "metadata": cell.get("metadata") or {}, "source": source}
         if cell["cell_type"] == "code":
-            made |= {"execution_count": None, "outputs": []}
+            kept = cell.get("outputs") if outputs and isinstance(cell.get("outputs"), list) else []
+            made |= {"execution_count": cell.get("execution_count") if outputs else None, "outputs": kept}
         elif cell.get("attachments"):
             made["attachments"] = cell["attachments"]
         cells.append(made)
