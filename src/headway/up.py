@@ -7,6 +7,7 @@ same home, a port in use, a public address without TLS.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import ipaddress
 import json
@@ -21,10 +22,11 @@ from pathlib import Path
 
 import psutil
 import uvicorn
+from sqlalchemy.exc import DBAPIError
 
 from headway import server
 from headway.engines import keeper
-from headway.errors import BadInput, Conflict
+from headway.errors import BadInput, Conflict, StorageFull
 from headway.home import service as home
 from headway.people import service as people
 from headway.settings import Settings
@@ -35,7 +37,12 @@ log = logging.getLogger("headway")
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. `ready(link)` is called with the sign-in link once requests are answered."""
     check_address(settings)
-    with home_lock(settings), listening(settings) as listener, notebooks_listening(settings) as second:
+    with (
+        home_lock(settings),
+        full_disk_said(settings),
+        listening(settings) as listener,
+        notebooks_listening(settings) as second,
+    ):
         _log_to_file(settings)
         host = server.make_host(settings)
         with host.database.write() as db:
@@ -115,6 +122,20 @@ def home_lock(settings: Settings) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def full_disk_said(settings: Settings) -> Iterator[None]:
+    """A start that fails for want of room says so, whichever layer noticed."""
+    try:
+        yield
+    except (OSError, DBAPIError) as error:
+        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "disk is full" not in str(error):
+            raise
+        raise StorageFull(
+            f"The disk of {settings.home} is full: headway can't start.",
+            hint="Free some space, or give another --home.",
+        ) from None
+
+
+@contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[socket.socket]:
     """The bound socket. Raises `Conflict` naming who has the port."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -153,7 +174,7 @@ def _notebooks_socket(settings: Settings, stack: contextlib.ExitStack) -> socket
 
 
 def _port_error(settings: Settings, error: OSError) -> Exception:
-    if error.errno == 98:
+    if error.errno == errno.EADDRINUSE:
         who = _user_of(settings.port)
         return Conflict(f"Port {settings.port} is in use{f' by {who}' if who else ''}.",
                         hint=f"Stop it, or choose another: headway up --port {settings.port + 10}")  # fmt: skip
@@ -202,6 +223,7 @@ def _log_to_file(settings: Settings) -> None:
     console = logging.StreamHandler(sys.stderr)
     console.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     console.setLevel(logging.WARNING)
+    logging.raiseExceptions = False  # a log that can't be written (full disk) must not spill tracebacks to the terminal
     logging.basicConfig(level=logging.INFO, handlers=[file, console], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,7 +68,8 @@ def up(
     elif ready_fd is not None:
         _as_child(settings, ready_fd)
     else:
-        _serve(settings, lambda link: _greet(settings, link, os.getpid(), as_json))
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C: by now the server has closed all
+            _serve(settings, lambda link: _greet(settings, link, os.getpid(), as_json))
         if not as_json:
             output.say("\nStopped. Runs and endpoints go on; `headway down` ends the endpoints too.")
 
@@ -109,7 +111,6 @@ def _greet(settings: Settings, link: str, pid: int, as_json: bool, detached: boo
 
 def _detached(settings: Settings, options: dict[str, Any], as_json: bool) -> None:
     """Start the same command in a session of its own, and wait until it says that it is up, or why it isn't."""
-    log = _console_log(settings)
     read, write = os.pipe()
     argv = [sys.executable, "-m", "headway", "up", "--ready-fd", str(write)]
     for name, value in options.items():
@@ -120,36 +121,25 @@ def _detached(settings: Settings, options: dict[str, Any], as_json: bool) -> Non
             argv.append(flag)
         elif value is not None and name != "sample":
             argv += [flag, str(value)]
-    with log.open("ab") as console:
+    with tempfile.TemporaryFile() as console:
         child = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=console, stderr=console, pass_fds=[write], start_new_session=True,
             cwd="/",
         )  # fmt: skip
-    os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        said = pipe.read()  # until it says something and closes, or ends
-    if not said:
-        raise HeadwayError(f"The server ended at once (exit status {child.wait()}).", hint=f"Its log: {log}")
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            said = pipe.read()  # until it says something and closes, or ends
+        if not said:
+            code = child.wait()
+            console.seek(0)
+            last = console.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise HeadwayError(f"The server ended at once (exit status {code}).", hint=" ".join(last))
     value = json.loads(said)
     if "error" in value:
         error = value["error"]
         kind = errors.tree().get(error.pop("code"), HeadwayError)
         raise kind(error.pop("message"), **error)
     _greet(settings, value["link"], child.pid, as_json, detached=True)
-
-
-def _console_log(settings: Settings) -> Path:
-    from headway.errors import BadInput
-
-    folder = settings.path("logs")
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(
-            f"The home folder {settings.home} can't be written to: {error.strerror}.",
-            hint="Choose another with --home DIR or HEADWAY_HOME, or change its permissions.",
-        ) from None
-    return folder / "console.log"
 
 
 def _as_child(settings: Settings, ready_fd: int) -> None:
@@ -165,6 +155,9 @@ def _as_child(settings: Settings, ready_fd: int) -> None:
     def ready(link: str) -> None:
         nonlocal told
         told = True
+        with settings.path("logs", "console.log").open("ab") as log:  # what Python itself may still say
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
         tell({"link": link})
 
     try:
