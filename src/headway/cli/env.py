@@ -88,7 +88,11 @@ def _base(client: Client, project: str | None) -> str:
 
 
 def _one(client: Client, base: str, environment: str | None) -> dict[str, Any]:
-    wanted = environment or client.get(base)["current"]
+    wanted = environment
+    if wanted is None:
+        listed = client.get(base)
+        # Before the first one is ready, the one that is being built, or that failed, is what the user asks about.
+        wanted = listed["current"] or next((row["id"] for row in listed["environments"]), None)
     if not wanted:
         raise NotFound("The project has no environment yet.", hint="headway env build requirements.txt")
     found: dict[str, Any] = client.get(f"{base}/{part(wanted)}")
