@@ -74,9 +74,18 @@ class World:
         with self.host.database.write() as db:
             return service.ask_lock(db, (project or self.project).id, list(pins))
 
-    def ask(self, text: str, kind: str = "requirements", who: Who | None = None, **options: bool) -> Environment:
+    def ask(self, text: str, who: Who | None = None, kernel: bool = False, **options: bool) -> Environment:
+        """Ask as a person does; `kernel` False leaves ipykernel's thirty packages out."""
         with self.host.database.write() as db:
-            return service.ask(db, who or self.owner, self.project, text, kind, **options)
+            row = service.ask(db, who or self.owner, self.project, text, **options)
+            row.kernel = kernel
+            return row
+
+    def without_kernels(self) -> None:
+        """The same for what was asked for over HTTP."""
+        with self.host.database.write() as db:
+            for row in service.listed(db, self.owner, self.project):
+                row.kernel = False
 
     def current(self) -> Environment | None:
         with self.host.database.read() as db:

@@ -64,13 +64,10 @@ class EnvironmentList(BaseModel):
 
 
 def _out(row: Environment, current: str | None) -> EnvironmentOut:
-    values: dict[str, Any] = {name: getattr(row, name) for name in EnvironmentOut.model_fields if hasattr(row, name)}
-    values |= {
-        "requirements": json.loads(row.requirements),
-        "notes": json.loads(row.notes),
-        "python": row.python_version,
-    }
-    return EnvironmentOut(**values, current=row.id == current)
+    made = {"requirements": json.loads(row.requirements), "notes": json.loads(row.notes), "python": row.python_version}
+    same = EnvironmentOut.model_fields.keys() - made.keys() - {"current"}
+    values: dict[str, Any] = {name: getattr(row, name) for name in same}
+    return EnvironmentOut(**values, **made, current=row.id == current)
 
 
 def _current(db: ReadDb, project: service.HasId) -> str | None:

@@ -133,7 +133,8 @@ class _Builder:
     def run(self) -> Result:
         self.step("locking")
         interpreter = self.interpreter()
-        say(f"Python {interpreter.version}, {len(self.ask.requirements)} requirements")
+        count = len(self.ask.requirements)
+        say(f"Python {interpreter.version}, {count} requirement{'' if count == 1 else 's'}")
         locked = self.lock(interpreter)
         pinned = lock.pins(locked)
         digest = lock.digest(pinned, interpreter)

@@ -135,7 +135,7 @@ def show(request: Request, who: Signed, db: ReadDb, host: HostDep, slug: str, pa
         title=parts[-1],
         path=path,
         parts=parts,
-        cells=view.cells(notebooks.read(data, parts[-1])),
+        cells=view.cells(notebooks.read(data, parts[-1], to_run=False)),
     )
 
 
