@@ -16,7 +16,11 @@ def run(uuid: str, params: dict[str, str], metrics: dict[str, float]) -> Any:
 def test_parallel_coordinates_show_what_differs_and_end_in_the_commonest_metric() -> None:
     runs = [
         run("a", {"lr": "0.1", "kind": "forest", "same": "1"}, {"accuracy": 0.9, "loss": 0.3, "system/cpu": 1.0}),
-        run("b", {"lr": "0.0001", "kind": "boost", "same": "1"}, {"accuracy": 0.8, "system/cpu": 2.0}),
+        run(
+            "b",
+            {"lr": "0.0001", "kind": "boost", "same": "1", "alone": "5"},
+            {"accuracy": 0.8, "loss": 0.4, "system/cpu": 2.0},
+        ),
         run("c", {"lr": "0.01", "same": "1"}, {"accuracy": 0.7, "loss": float("nan"), "system/cpu": 3.0}),
     ]
     told = charts.parallel(runs, lambda uuid: f"/r/{uuid}")

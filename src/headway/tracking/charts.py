@@ -49,10 +49,10 @@ def parallel(runs: Sequence[RunFacts], url: Callable[[str], str]) -> dict[str, A
 
     `{"axes": [{"name", "log"?}], "runs": [{"id", "name", "url", "values"}]}`; a parameter all of whose values are numbers is one.
     """
-    params = [row for row in runtable.diff([run.params for run in runs]) if row.differs]
+    params = [row for row in runtable.diff([run.params for run in runs]) if _tells(row.values)]
     params = sorted(params, key=lambda row: sum(v is None for v in row.values))[:PARAMETERS]
     found = runtable.diff([{key: m.last for key, m in run.metrics.items() if math.isfinite(m.last)} for run in runs])
-    metrics = [row for row in found if row.differs and not row.key.startswith("system/")]
+    metrics = [row for row in found if _tells(row.values) and not row.key.startswith("system/")]
     metrics = sorted(metrics, key=lambda row: sum(v is None for v in row.values))[:METRICS]
     columns = [_numbers(row.values) for row in params] + [row.values for row in reversed(metrics)]
     axes = [{"name": row.key, "log": _is_wide(column)} for row, column in zip(params, columns, strict=False)]
@@ -67,6 +67,11 @@ def parallel(runs: Sequence[RunFacts], url: Callable[[str], str]) -> dict[str, A
         for at, run in enumerate(runs)
     ]
     return {"axes": axes, "runs": lines_}
+
+
+def _tells(values: Sequence[str | float | None]) -> bool:
+    """Whether an axis has at least two places."""
+    return len({value for value in values if value is not None}) > 1
 
 
 def _numbers(values: Sequence[str | float | None]) -> tuple[str | float | None, ...]:
