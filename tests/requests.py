@@ -17,14 +17,14 @@ from tests.scene import Scene
 # A value that makes sense for a field of this name, wherever it stands.
 SAMPLES: dict[str, Any] = {
     "to": "moved.py", "role": "viewer", "scope": "read", "text": "numpy\n", "cron": "0 6 * * *", "zone": "UTC", "key": "loss",
-    "kind": "proof", "revision": 1, "number": 1, "percent": 10, "replicas": 1, "verb": "delete", "what": "requests", "admin": "no",
-    "disabled": "no", "archived": "yes", "life": "30", "full_name": "Some One", "old": "", "new": "a good password",
-    "again": "a good password", "theme": "dark", "description": "words", "days": 3,
+    "kind": "proof", "revision": 1, "number": 1, "percent": 10, "replicas": 1, "verb": "delete", "what": "requests",
+    "admin": "no", "disabled": "no", "archived": "yes", "life": "30", "full_name": "Some One", "old": "",
+    "new": "a good password", "again": "a good password", "theme": "dark", "description": "words", "days": 3,
 }  # fmt: skip
 # What a route needs beyond that.
 MORE: dict[str, dict[str, Any]] = {
-    "POST /api/v1/tokens": {"name": "mine"},
-    "POST /settings/tokens": {"name": "mine"},
+    "POST /api/v1/tokens": {"name": "mine", "scope": "read"},
+    "POST /settings/tokens": {"name": "mine", "project": ""},
     "POST /api/v1/users": {"name": "newcomer"},
     "POST /settings/profile": {"name": "renamed"},
     "POST /new-project": {"name": "New"},
@@ -83,7 +83,7 @@ def fill(route: Known, scene: Scene, **objects: str) -> Ask:
 def _body(ask: Ask, route: Known, known: dict[str, str], more: dict[str, Any]) -> None:
     assert route.route is not None
     fields = list(_fields(route.route.dependant))
-    forms = [f for f in fields if isinstance(f.field_info, params.Form)]
+    forms = [f for f in fields if isinstance(f.field_info, params.Form) and not isinstance(f.field_info, params.File)]
     models = [f for f in fields if not isinstance(f.field_info, params.Form)]
     if route.method == "PUT" and route.path.endswith("{path:path}"):
         ask.content = b"print(2)\n"

@@ -5,8 +5,8 @@ import pytest
 from headway.errors import Unprocessable
 from headway.people import passwords
 from headway.people.credentials import csrf_for, digest, new_secret, same
+from headway.people.names import one_line, user_name
 from headway.people.pages import safe_next
-from headway.people.service import clean_full_name, clean_name
 from headway.people.throttle import Throttle
 
 
@@ -78,7 +78,7 @@ def test_the_brake_forgets_the_oldest_rather_than_grow() -> None:
 
 @pytest.mark.parametrize("name", ["ada", "a", "ada.lovelace", "a-b_c", "0x", " Ada "])
 def test_user_names(name: str) -> None:
-    assert clean_name(name) == name.strip().lower()
+    assert user_name(name) == name.strip().lower()
 
 
 @pytest.mark.parametrize(
@@ -86,15 +86,15 @@ def test_user_names(name: str) -> None:
 )
 def test_what_is_no_user_name(name: str) -> None:
     with pytest.raises(Unprocessable):
-        clean_name(name)
+        user_name(name)
 
 
 def test_a_name_for_display_keeps_letters_and_drops_tricks() -> None:
-    assert clean_full_name("  Ada\u202e \n Lovelace\0 ") == "Ada Lovelace"
-    assert clean_full_name("田中 さくら") == "田中 さくら"
-    assert clean_full_name("<script>") == "<script>"  # escaped where it is shown, not changed here
+    assert one_line("  Ada\u202e \n Lovelace\0 ", "full_name") == "Ada Lovelace"
+    assert one_line("田中 さくら", "full_name") == "田中 さくら"
+    assert one_line("<script>", "full_name") == "<script>"  # escaped where it is shown, not changed here
     with pytest.raises(Unprocessable):
-        clean_full_name("x" * 121)
+        one_line("x" * 121, "full_name")
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,7 @@ async def _check_csrf(request: Request) -> None:
         value = (await request.form()).get("csrf")
         sent = value if isinstance(value, str) else None
     if sent is None or not same(sent, request.state.csrf):
+        await request.close()
         raise Forbidden(
             "This request didn't come from a page of headway.",
             hint="Reload the page and try again. A program sends a token instead of a cookie.",

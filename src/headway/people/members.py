@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from headway.clock import now_ms
 from headway.engines.host import Host
 from headway.errors import Conflict, NotFound, Unprocessable
-from headway.people import audit, guard, service, tokens
+from headway.people import audit, guard, names, service, tokens
 from headway.people.cache import forget
 from headway.people.rules import OWN, ROLES, VIEW, Who
 from headway.people.tables import Link, Member, User
@@ -75,7 +75,7 @@ def invite(db: Session, who: Who, host: Host, project_id: str | None, role: str,
     guard.check(db, who, OWN, project_id)
     if project_id is not None:
         _known_role(role)
-    note = service.clean_full_name(note)
+    note = names.one_line(note, "note")
     secret = service.new_link(db, kind="invite", made_by=who.user_id, project_id=project_id, role=role, note=note,
                               life_ms=INVITE_DAYS * _DAY_MS)  # fmt: skip
     audit.note(db, who, "member.invite", note or role, project_id=project_id, role=role)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import time
-import unicodedata
 from typing import Literal
 from urllib.parse import quote
 from weakref import WeakKeyDictionary
@@ -15,7 +13,7 @@ from sqlalchemy.orm import Session
 from headway.clock import new_id, now_ms
 from headway.engines.host import Host
 from headway.errors import Conflict, NotFound, TooMany, Unauthenticated, Unprocessable
-from headway.people import audit, guard, passwords, sessions, tokens
+from headway.people import audit, guard, names, passwords, sessions, tokens
 from headway.people.cache import forget
 from headway.people.credentials import digest, new_secret
 from headway.people.rules import OWN, Who
@@ -25,7 +23,6 @@ from headway.people.throttle import Throttle
 LINK_HOURS = 12
 MACHINE_TOKEN = "machine"  # noqa: S105  the owner of the token in cli.json
 _HOUR_MS = 3_600_000
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 
 class _Brakes:
@@ -45,28 +42,6 @@ def as_who(user: User) -> Who:
     return Who(user.id, user.full_name or user.name, user.admin)
 
 
-def clean_name(name: str) -> str:
-    """A user name as it is kept: lower case letters, digits, dots, dashes, underscores. Raises Unprocessable."""
-    found = unicodedata.normalize("NFKC", name).strip().lower()
-    if not _NAME.fullmatch(found):
-        raise Unprocessable(
-            "A user name has 1 to 64 small letters, digits, dots, dashes or underscores.",
-            hint="It starts and ends with a letter or a digit.",
-            field="name",
-        )
-    return found
-
-
-def clean_full_name(name: str) -> str:
-    """A person's name for display: one line, without control or direction characters. Raises Unprocessable when too long."""
-    found = " ".join(
-        "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co", "Cn") or c == " ").split()
-    )
-    if len(found) > 120:
-        raise Unprocessable(f"At most 120 characters; this has {len(found)}.", field="full_name")
-    return found
-
-
 # ------------------------------------------------------------------ users
 
 
@@ -84,13 +59,13 @@ def create_user(
     db: Session, name: str, *, full_name: str = "", password_hash: str | None = None, admin: bool = False
 ) -> User:
     """A new user. Raises Conflict if the name is taken, Unprocessable for a name that can't be."""
-    name = clean_name(name)
+    name = names.user_name(name)
     if db.scalar(select(User.id).where(User.name == name)) is not None:
         raise Conflict(f"There is a user '{name}' already.", hint="Choose another name, or sign in.", field="name")
     user = User(
         id=new_id(),
         name=name,
-        full_name=clean_full_name(full_name),
+        full_name=names.one_line(full_name, "full_name"),
         password=password_hash,
         admin=admin,
         created_at=now_ms(),
@@ -122,10 +97,10 @@ def by_id(db: Session, user_id: str) -> User:
 def rename(db: Session, who: Who, *, name: str, full_name: str) -> User:
     """Change one's own user name and display name."""
     user = by_id(db, who.user_id)
-    name = clean_name(name)
+    name = names.user_name(name)
     if name != user.name and db.scalar(select(User.id).where(User.name == name)) is not None:
         raise Conflict(f"There is a user '{name}' already.", hint="Choose another name.", field="name")
-    user.name, user.full_name = name, clean_full_name(full_name)
+    user.name, user.full_name = name, names.one_line(full_name, "full_name")
     forget(db)
     return user
 

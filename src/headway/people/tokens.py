@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from headway.clock import new_id, now_ms
 from headway.errors import Forbidden, NotFound, Unprocessable
-from headway.people import audit, rules
+from headway.people import audit, names, rules
 from headway.people.cache import forget
 from headway.people.credentials import TOKEN_PREFIX, digest, new_secret
 from headway.people.rules import Who
@@ -33,7 +33,7 @@ def create(
 
     A token never holds more than its maker: no other project, no verb that `who` lacks, no later end.
     """
-    name = " ".join(name.split())[:120]
+    name = names.one_line(name, "name")
     if not name:
         raise Unprocessable("A token needs a name, to know later what it was for.", field="name")
     if scope not in rules.SCOPES:

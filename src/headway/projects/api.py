@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 from urllib.parse import quote
 
@@ -125,7 +126,7 @@ def download_file(who: Signed, db: ReadDb, host: HostDep, slug: str, path: str) 
 async def upload_file(request: Request, who: Signed, host: HostDep, slug: str, path: str) -> dict[str, Any]:
     """Write a file; the request's body is its content. What was there is replaced at once, by the whole new file."""
 
-    def allowed() -> Any:
+    def allowed() -> Path:
         with host.database.read() as db:
             return service.folder(host, service.by_slug(db, who, slug, EDIT))
 
@@ -141,7 +142,7 @@ def delete_file(who: Signed, db: Db, host: HostDep, slug: str, path: str) -> dic
     return {"deleted": path}
 
 
-async def receive(request: Request, root: Any, parts: tuple[str, ...], limit: int) -> int:
+async def receive(request: Request, root: Path, parts: tuple[str, ...], limit: int) -> int:
     """Stream a request's body into a file; returns its size in bytes. A body cut short leaves no file."""
     upload = files.Upload(root, parts, limit)
     await to_thread.run_sync(upload.__enter__)
@@ -160,7 +161,7 @@ async def receive(request: Request, root: Any, parts: tuple[str, ...], limit: in
     return upload.size
 
 
-def download(root: Any, parts: tuple[str, ...]) -> Response:
+def download(root: Path, parts: tuple[str, ...]) -> Response:
     """A file as an attachment, whatever it is."""
     file = files.open_file(root, parts)
     size = file.seek(0, 2)

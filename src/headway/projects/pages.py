@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -128,25 +129,28 @@ def download_page(who: Signed, db: ReadDb, host: HostDep, slug: str, path: str) 
 async def upload(request: Request, who: Signed, host: HostDep, slug: str) -> Response:
     """One or more files of a form, into folder `path`."""
 
-    def allowed() -> Any:
+    def allowed() -> Path:
         with host.database.read() as db:
             return service.folder(host, service.by_slug(db, who, slug, EDIT))
 
-    root = await to_thread.run_sync(allowed)
-    form = await request.form()
-    folder = form.get("path", "")
-    given = [item for item in form.getlist("files") if isinstance(item, UploadFile) and item.filename]
-    if not given or not isinstance(folder, str):
-        raise BadInput("No file came with this.", hint="Choose a file first.")
-    # All names are looked at before the first byte is written: either all of them can be kept, or none is.
-    wanted = [(item, (*paths.folder_of(folder), *paths.parts_of(item.filename or ""))) for item in given]
-    for item, parts in wanted:
-        await to_thread.run_sync(_save, root, parts, item, host.settings.upload_mb << 20)
-    names = given[0].filename if len(given) == 1 else f"{len(given)} files"
-    return redirect(_files_url(slug, folder), f"{names} uploaded.")
+    try:
+        root = await to_thread.run_sync(allowed)
+        form = await request.form()
+        folder = form.get("path", "")
+        given = [item for item in form.getlist("files") if isinstance(item, UploadFile) and item.filename]
+        if not given or not isinstance(folder, str):
+            raise BadInput("No file came with this.", hint="Choose a file first.")
+        # All names are looked at before the first byte is written: either all of them can be kept, or none is.
+        wanted = [(item, (*paths.folder_of(folder), *paths.parts_of(item.filename or ""))) for item in given]
+        for item, parts in wanted:
+            await to_thread.run_sync(_save, root, parts, item, host.settings.upload_mb << 20)
+        names = given[0].filename if len(given) == 1 else f"{len(given)} files"
+        return redirect(_files_url(slug, folder), f"{names} uploaded.")
+    finally:
+        await request.close()  # and with it the temporary files that hold what came
 
 
-def _save(root: Any, parts: tuple[str, ...], item: UploadFile, limit: int) -> None:
+def _save(root: Path, parts: tuple[str, ...], item: UploadFile, limit: int) -> None:
     with files.Upload(root, parts, limit) as target:
         while chunk := item.file.read(1 << 20):
             target.write(chunk)
