@@ -136,7 +136,9 @@ def _confirm(
         candidates = choose.of_run(db, who, project, run_id)
         if not candidates:
             raise Conflict("This run left no model.", hint="Fit one in it, or log one with MLflow's log_model.")
-        what, suggested = candidates[0].label, choose.model_name(db, who, run_id, candidates[0])
+        picked = next((c for c in candidates if choice in (c.key, c.path)), candidates[0])
+        choice = picked.key
+        what, suggested = picked.label, choose.model_name(db, who, run_id, picked)
     else:
         raise NotFound("There is nothing to deploy here.", hint="Use Deploy on the page of a run or of a model.")
     name = name or service.clean_name(suggested)
@@ -152,7 +154,7 @@ def _confirm(
         run_id=run_id,
         model=model,
         name=name,
-        choice=choice or (candidates[0].key if candidates else ""),
+        choice=choice,
         candidates=candidates,
         existing=existing,
         problem=problem,
