@@ -24,7 +24,7 @@ SAMPLES: dict[str, Any] = {
 # What a route needs beyond that.
 MORE: dict[str, dict[str, Any]] = {
     "POST /api/v1/tokens": {"name": "mine", "scope": "read"},
-    "POST /settings/tokens": {"name": "mine", "project": ""},
+    "POST /settings/tokens": {"name": "mine", "project": "every"},
     "POST /api/v1/users": {"name": "newcomer"},
     "POST /settings/profile": {"name": "renamed"},
     "POST /new-project": {"name": "New"},

@@ -143,7 +143,7 @@ def _notebooks(host: Host, mine: Sequence[Project], words: str) -> list[Item]:
     return [
         Item(
             one.path,
-            f"/p/{one.project.slug}/notebooks?{urlencode({'path': one.path})}",
+            f"/p/{one.project.slug}/notebooks/{quote(one.path)}",
             "notebook",
             "notebook",
             one.project.name,

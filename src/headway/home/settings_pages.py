@@ -24,6 +24,7 @@ router = APIRouter(include_in_schema=False)
 
 Text = Annotated[str, Form()]
 LIVES = [("30", "30 days"), ("90", "90 days"), ("365", "A year"), ("never", "Never ends")]
+EVERY = "every"  # an empty value would not pass for a chosen one in a required list
 _DAY_MS = 86_400_000
 
 
@@ -44,12 +45,12 @@ def _tokens(request: Request, who: Person, db: Any, host: HostDep, *, secret: st
         tabs=tabs_of(who),
         tokens=tokens.listed(db, who),
         names={project.id: project.name for project in mine},
-        projects=[("", "All of mine"), *((project.id, project.name) for project in mine)],
+        projects=[(EVERY, "All of mine"), *((project.id, project.name) for project in mine)],
         scopes=[(scope, f"{scope}: {text}") for scope, text in SCOPE_HELP.items()],
         lives=LIVES,
         secret=secret,
         snippets=snippets(host.settings.url, secret) if secret else [],
-        values=values or {"name": "", "scope": "run", "project": "", "life": "90"},
+        values=values or {"name": "", "scope": "run", "project": EVERY, "life": "90"},
         errors=errors or {},
         now=now_ms(),
     )
@@ -78,7 +79,7 @@ def create_token(
     host: HostDep,
     name: Text = "",
     scope: Text = "",
-    project: Text = "",
+    project: Text = EVERY,
     life: Text = "90",
 ) -> Response:
     values = {"name": name[:120], "scope": scope, "project": project, "life": life}
@@ -86,10 +87,9 @@ def create_token(
     chosen = form.choice("life", [value for value, _ in LIVES])
     try:
         form.check()
-        if project:
-            projects.by_id(db, who, project)
+        chosen_project = None if project == EVERY else projects.by_id(db, who, project).id
         ends = None if chosen == "never" else now_ms() + int(chosen) * _DAY_MS
-        _, secret = tokens.create(db, who, name, scope=scope, project_id=project or None, expires_at=ends)
+        _, secret = tokens.create(db, who, name, scope=scope, project_id=chosen_project, expires_at=ends)
     except HeadwayError as problem:
         if problem.status != 422:
             raise
