@@ -116,8 +116,8 @@ class Served:
         context = browser.new_context(base_url=self.url, **options)
         page = context.new_page()
         page.goto(self.link)
-        if page.get_by_role("button", name=re.compile("Start|Continue|Sign in|Go", re.I)).count():
-            page.get_by_role("button", name=re.compile("Start|Continue|Sign in|Go", re.I)).first.click()
+        if page.get_by_role("button", name=re.compile("Open headway|Sign in|Continue", re.I)).count():
+            page.get_by_role("button", name=re.compile("Open headway|Sign in|Continue", re.I)).first.click()
         page.wait_for_url(re.compile(r"/$|/p/"))
         page.close()
         return context
