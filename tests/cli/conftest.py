@@ -69,7 +69,8 @@ def cli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
     folder = tmp_path_factory.mktemp("cli")
     made = Cli(folder / "home", folder / "work")
     made.env["HEADWAY_DEFAULT_REQUIREMENTS"] = "pandas,scikit-learn,xgboost-cpu"
-    up = made("up", "--detach", "--port", str(free_port()), "--gateway-port", str(free_port()), "--json")
+    made.env["TEST_GATEWAY_PORT"] = str(free_port())
+    up = made("up", "--detach", "--port", str(free_port()), "--gateway-port", made.env["TEST_GATEWAY_PORT"], "--json")
     assert up.returncode == 0, up.stderr
     try:
         yield made

@@ -130,7 +130,7 @@ def test_a_home_that_cannot_be_written_to(tmp_path: Path, how: tuple[str, ...]) 
     made = Cli(locked / "home", tmp_path / "work")
     as_somebody: tuple[str, ...] = ()
     if os.getuid() == 0:
-        if shutil.which("setpriv") is None or not _reachable_by_others():
+        if shutil.which("setpriv") is None or not _reachable_by_others(nested=bool(how)):
             pytest.skip("needs setpriv, and a Python that other users may run")
         as_somebody = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--")
         for parent in (tmp_path, *tmp_path.parents):
@@ -145,14 +145,12 @@ def test_a_home_that_cannot_be_written_to(tmp_path: Path, how: tuple[str, ...]) 
     assert "--home" in refused.stderr
 
 
-def _reachable_by_others() -> bool:
-    """Whether another user may run this Python, and this Python another one."""
-    code = "import subprocess, sys; subprocess.check_call([sys.executable, '-c', 'import headway'])"
-    as_somebody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
-    return (
-        subprocess.run([*as_somebody, sys.executable, "-c", code], capture_output=True, check=False, cwd="/").returncode
-        == 0
-    )
+def _reachable_by_others(nested: bool) -> bool:
+    """Whether another user may run this Python, and (nested) that Python another one."""
+    again = "import subprocess, sys; subprocess.check_call([sys.executable, '-c', 'import headway'])"
+    as_somebody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", sys.executable, "-c"]
+    code = again if nested else "import headway"
+    return subprocess.run([*as_somebody, code], capture_output=True, check=False, cwd="/").returncode == 0
 
 
 @ROOT_ONLY
