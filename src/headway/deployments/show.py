@@ -89,7 +89,7 @@ def series(stats: dict[str, Any], what: str, now_minute: int, minutes: int = 60)
         rows = {int(row[0]): row for row in stats[number].get("minutes", []) if row[0] >= first}
         if not rows:
             continue
-        name = f"revision {number}"
+        name = f"revision {number}" if int(number) else "no revision"
 
         def column(place: int, scale: float = 1.0, empty: float | None = 0.0, rows: dict[int, Any] = rows) -> list[Any]:
             values = (rows[first + i][place] if first + i in rows else empty for i in range(minutes))
