@@ -69,7 +69,14 @@ Run = Callable[..., Done]
 def run(tmp_path: Path) -> Run:
     """run(program, *argv, capture=True, env={}, files={}): runs it as `python program.py argv` in a folder of its own."""
 
-    def start(program: str, *argv: str, capture: bool = True, env: dict[str, str] | None = None, files: dict[str, str] | None = None, name: str = "program.py") -> Done:
+    def start(
+        program: str,
+        *argv: str,
+        capture: bool = True,
+        env: dict[str, str] | None = None,
+        files: dict[str, str] | None = None,
+        name: str = "program.py",
+    ) -> Done:
         folder = tmp_path / ("captured" if capture else "plain")
         work = folder / "work"
         work.mkdir(parents=True)
@@ -84,7 +91,9 @@ def run(tmp_path: Path) -> Run:
         if capture:
             keep |= {"HEADWAY_SPOOL": str(folder / "spool"), "HEADWAY_RUNTIME": str(SOURCE)}
         keep |= env or {}
-        done = subprocess.run([sys.executable, name, *argv], cwd=work, env=keep, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            [sys.executable, name, *argv], cwd=work, env=keep, capture_output=True, text=True, timeout=120, check=False
+        )
         return Done(done.returncode, done.stdout, done.stderr, folder)
 
     return start

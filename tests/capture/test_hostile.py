@@ -149,6 +149,19 @@ PROGRAMS = {
         print(pickle.loads(pickle.dumps(Ridge(alpha=2))), pickle.loads(pickle.dumps(accuracy_score)) is sklearn.metrics.accuracy_score)
         print('def fit' in inspect.getsource(Ridge.fit), print.__name__)
     """,
+    "pickle by value": """
+        import cloudpickle, pickle
+        from sklearn.base import BaseEstimator
+        from sklearn.metrics import accuracy_score
+        class Mine(BaseEstimator):
+            def fit(self, X, y=None): self.n_ = len(X); return self
+            def score(self, X, y=None): return accuracy_score([1], [1])
+        m = Mine().fit([1, 2])
+        again = pickle.loads(cloudpickle.dumps(m))
+        def use(): print(accuracy_score([0, 1], [0, 1]))
+        pickle.loads(cloudpickle.dumps(use))()
+        print(again.n_, type(again).__name__, again.fit([1]).n_, again.score([1]), Mine.fit.__name__)
+    """,
     "atexit": "import atexit\natexit.register(lambda: print('bye'))\nprint('loss', 0.5)",
     "exec": "exec('print(\"acc\", 0.5)')\nprint(eval('1+1'))\ncode = compile('print(3)', '<made up>', 'exec')\nexec(code)",
 }
@@ -179,7 +192,9 @@ def test_a_hundred_thousand_prints_come_out_and_are_thinned(run: Run) -> None:
 
 
 def test_facts_survive_os_exit(run: Run) -> None:
-    assert run("import os\nloss = float('0.125')\nprint('loss', loss, flush=True)\nos._exit(1)").metrics == {"loss": [0.125]}
+    assert run("import os\nloss = float('0.125')\nprint('loss', loss, flush=True)\nos._exit(1)").metrics == {
+        "loss": [0.125]
+    }
 
 
 def test_a_forked_child_writes_its_own_file_and_is_no_run(run: Run) -> None:

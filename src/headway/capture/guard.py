@@ -9,14 +9,14 @@ from types import FunctionType
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
-    from types import CodeType, FrameType, TracebackType
     from collections.abc import Callable
+    from types import CodeType, FrameType, TracebackType
     from typing import Any
 
     Enter = Callable[[FrameType, tuple[Any, ...], dict[str, Any]], Any]
     Leave = Callable[[Any, Any, BaseException | None], None]
 
-__all__ = ["Source", "hide", "replace", "strip", "wrap"]
+__all__ = ["Method", "Source", "hide", "replace", "strip", "wrap"]
 
 GRACE_NS = 250_000_000
 SHARE = 0.01
@@ -115,6 +115,28 @@ def wrap(original: Callable[..., Any], source: Source, enter: Enter, leave: Leav
         return result
 
     return hide(headway_wrapper)
+
+
+class Method:
+    """A wrapped method of a class that is pickled by value, as those of a script are: it pickles as the method itself."""
+
+    def __init__(self, original: Callable[..., Any], wrapper: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, original)
+        self._wrapper = wrapper
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else self._wrapper.__get__(instance, owner)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._wrapper(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        import copy
+
+        return copy.copy, (self.__wrapped__,)  # type: ignore[attr-defined]  # a copy of a function is the function
+
+
+hide(Method.__call__)
 
 
 def replace(module: Any, name: str, wrapper: Callable[..., Any]) -> None:

@@ -8,9 +8,10 @@ from headway.capture.values import number_list, scalar, snapshot
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
-    from headway.capture.sites import Sites
     from collections.abc import Mapping
     from typing import Any
+
+    from headway.capture.sites import Sites
 
 __all__ = ["look"]
 

@@ -15,16 +15,178 @@ __all__ = ["Parameters"]
 # Which witness is trusted most for a value.
 TRUST = ("fit", "arguments", "command line", "search", "validate", "call", "names", "source", "default")
 _CALLS_IGNORED = frozenset(
-    "print open format plot scatter hist imshow title xlabel ylabel legend figure subplots subplot savefig show text annotate grid "
-    "axvline axhline fill_between bar barh errorbar set tight_layout plot_surface contour contourf colorbar set_title set_xlabel "
-    "set_ylabel set_xlim set_ylim axis xlim ylim xticks yticks suptitle add_subplot view_init getLogger basicConfig info debug warning error "
-    "add_argument ArgumentParser read_csv DataFrame Series join split replace strip array zeros ones linspace arange logspace "
-    "reshape transpose concatenate hstack vstack stack astype drop dropna fillna groupby merge apply map sort_values head tail display "
-    "insert append extend isinstance range enumerate zip len getattr setattr round sum mean std var min max argmax argmin sorted list dict "
-    "set_printoptions simplefilter filterwarnings set_option use cla pause clf close draw quiver table meshgrid sqrt exp log dot view "
-    "unsqueeze squeeze permute to sleep seek join randint choice normal randn rand uniform item float int str set_style despine heatmap "
-    "pairplot countplot distplot lineplot kdeplot regplot boxplot violinplot catplot field dataclass namedtuple Figure Axes from_estimator "
-    "minorticks_on tick_params set_params get_params sum cumsum clip where isnan predict predict_proba score".split()
+    [
+        "print",
+        "open",
+        "format",
+        "plot",
+        "scatter",
+        "hist",
+        "imshow",
+        "title",
+        "xlabel",
+        "ylabel",
+        "legend",
+        "figure",
+        "subplots",
+        "subplot",
+        "savefig",
+        "show",
+        "text",
+        "annotate",
+        "grid",
+        "axvline",
+        "axhline",
+        "fill_between",
+        "bar",
+        "barh",
+        "errorbar",
+        "set",
+        "tight_layout",
+        "plot_surface",
+        "contour",
+        "contourf",
+        "colorbar",
+        "set_title",
+        "set_xlabel",
+        "set_ylabel",
+        "set_xlim",
+        "set_ylim",
+        "axis",
+        "xlim",
+        "ylim",
+        "xticks",
+        "yticks",
+        "suptitle",
+        "add_subplot",
+        "view_init",
+        "getLogger",
+        "basicConfig",
+        "info",
+        "debug",
+        "warning",
+        "error",
+        "add_argument",
+        "ArgumentParser",
+        "read_csv",
+        "DataFrame",
+        "Series",
+        "join",
+        "split",
+        "replace",
+        "strip",
+        "array",
+        "zeros",
+        "ones",
+        "linspace",
+        "arange",
+        "logspace",
+        "reshape",
+        "transpose",
+        "concatenate",
+        "hstack",
+        "vstack",
+        "stack",
+        "astype",
+        "drop",
+        "dropna",
+        "fillna",
+        "groupby",
+        "merge",
+        "apply",
+        "map",
+        "sort_values",
+        "head",
+        "tail",
+        "display",
+        "insert",
+        "append",
+        "extend",
+        "isinstance",
+        "range",
+        "enumerate",
+        "zip",
+        "len",
+        "getattr",
+        "setattr",
+        "round",
+        "sum",
+        "mean",
+        "std",
+        "var",
+        "min",
+        "max",
+        "argmax",
+        "argmin",
+        "sorted",
+        "list",
+        "dict",
+        "set_printoptions",
+        "simplefilter",
+        "filterwarnings",
+        "set_option",
+        "use",
+        "cla",
+        "pause",
+        "clf",
+        "close",
+        "draw",
+        "quiver",
+        "table",
+        "meshgrid",
+        "sqrt",
+        "exp",
+        "log",
+        "dot",
+        "view",
+        "unsqueeze",
+        "squeeze",
+        "permute",
+        "to",
+        "sleep",
+        "seek",
+        "join",
+        "randint",
+        "choice",
+        "normal",
+        "randn",
+        "rand",
+        "uniform",
+        "item",
+        "float",
+        "int",
+        "str",
+        "set_style",
+        "despine",
+        "heatmap",
+        "pairplot",
+        "countplot",
+        "distplot",
+        "lineplot",
+        "kdeplot",
+        "regplot",
+        "boxplot",
+        "violinplot",
+        "catplot",
+        "field",
+        "dataclass",
+        "namedtuple",
+        "Figure",
+        "Axes",
+        "from_estimator",
+        "minorticks_on",
+        "tick_params",
+        "set_params",
+        "get_params",
+        "sum",
+        "cumsum",
+        "clip",
+        "where",
+        "isnan",
+        "predict",
+        "predict_proba",
+        "score",
+    ]
 )
 
 
@@ -195,7 +357,7 @@ class Parameters:
         ):
             owner = ast.unparse(target.value)
             if re.search(
-                r"^(C|cfg|conf|hp|hps|opts?|args|FLAGS)$|config|cfg|param|setting|option|hyper", owner
+                r"^(C|cfg|conf|hp|hps|opts?|args|FLAGS)(\.|$)|config|cfg|param|setting|option|hyper", owner
             ) and is_constant(node.value):
                 value = _value(node.value)
                 if _worth(value) and not isinstance(value, list):
@@ -257,10 +419,8 @@ class Parameters:
             # The settings of a module that the program imports are its own; those of the script, the cells and config files count.
             return True
         return (
-            self._may_have_run(function, set())
-            and not isinstance(bound[0].value, ast.Constant | ast.List)
-            or isinstance(getattr(bound[0].value, "value", None), (int, float, str))
-        )
+            self._may_have_run(function, set()) and not isinstance(bound[0].value, ast.Constant | ast.List)
+        ) or isinstance(getattr(bound[0].value, "value", None), (int, float, str))
 
     def _fixed(self, definition: Definition) -> bool:
         """A literal, or arithmetic of literals and other constants."""
@@ -392,7 +552,9 @@ def _learns(loop: ast.For | ast.AsyncFor) -> bool:
     for node in ast.walk(loop):
         if isinstance(node, (ast.AugAssign, ast.Assign)):
             return True
-        if isinstance(node, (ast.Name, ast.Attribute)) and is_metric_name(node.id if isinstance(node, ast.Name) else node.attr):
+        if isinstance(node, (ast.Name, ast.Attribute)) and is_metric_name(
+            node.id if isinstance(node, ast.Name) else node.attr
+        ):
             return True
         if isinstance(node, ast.Call) and call_name(node) in (
             "fit",

@@ -20,11 +20,55 @@ MODULE = "<module>"
 RESULT, PREDICTION, PARAMETER, COUNTER, UNKNOWN = "result", "prediction", "parameter", "counter", "unknown"
 
 _PASSING = frozenset(
-    "item numpy float int round mean sum abs sqrt detach cpu data tolist str min max average median std var array asarray squeeze "
-    "reshape copy values format getattr exp log".split()
+    [
+        "item",
+        "numpy",
+        "float",
+        "int",
+        "round",
+        "mean",
+        "sum",
+        "abs",
+        "sqrt",
+        "detach",
+        "cpu",
+        "data",
+        "tolist",
+        "str",
+        "min",
+        "max",
+        "average",
+        "median",
+        "std",
+        "var",
+        "array",
+        "asarray",
+        "squeeze",
+        "reshape",
+        "copy",
+        "values",
+        "format",
+        "getattr",
+        "exp",
+        "log",
+    ]
 )
 _COUNTING = frozenset(
-    "len time perf_counter monotonic process_time now size numel dim ndim count nelement shape".split()
+    [
+        "len",
+        "time",
+        "perf_counter",
+        "monotonic",
+        "process_time",
+        "now",
+        "size",
+        "numel",
+        "dim",
+        "ndim",
+        "count",
+        "nelement",
+        "shape",
+    ]
 )
 
 
@@ -312,7 +356,9 @@ class Program:
         if found.kind == "argument":
             return UNKNOWN
         if any(d.kind == "augmented" for d in definitions):
-            counted = all(isinstance(d.value, ast.Constant) and d.value.value == 1 for d in definitions if d.kind == "augmented")
+            counted = all(
+                isinstance(d.value, ast.Constant) and d.value.value == 1 for d in definitions if d.kind == "augmented"
+            )
             return COUNTER if counted else strongest([UNKNOWN, *self._meanings(definitions, depth)])
         return strongest(self._meanings(definitions, depth))
 

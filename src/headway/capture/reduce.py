@@ -37,6 +37,7 @@ class _Reduction:
         self.data: list[dict[str, Any]] = []
         self.figures: list[dict[str, Any]] = []
         self.notes: list[str] = []
+        self.studies: list[dict[str, Any]] = []
         self.objects: dict[str, dict[str, Any]] = {}
         self.main = next((str(f.get("main") or "") for f in self.facts if f["k"] == "start"), "")
         for fact in self.facts:
@@ -59,6 +60,7 @@ class _Reduction:
             "metrics": {name: _metric(group) for name, group in metrics.items()},
             "models": self._models(),
             "trainings": self._trainings(),
+            "studies": self.studies,
             "data": _unique(self.data),
             "figures": _unique(self.figures),
             "code": self._code(),
@@ -129,6 +131,9 @@ class _Reduction:
             )
             self.parameters.add("n_trials", fact.get("n_trials"), "call", site["file"], site["at"][0])
             self.results.study(fact, site)
+            self.studies.append(
+                {"class": "Study", "file": site["file"], "line": site["at"][0], "trials": fact.get("table") or []}
+            )
 
     def _on_round(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
@@ -243,7 +248,7 @@ class _Reduction:
             one["data"] = fits[0]["x"]
             one["seconds"] = round(sum(f["seconds"] or 0 for f in fits), 3)
             if fits[-1]["trials"]:
-                one["trials"] = fits[-1]["trials"]
+                one["trials"] = _rows(fits[-1]["trials"])
             if len(fits) > 1:
                 one["sweep"] = [
                     {
@@ -331,10 +336,23 @@ def _last_of_class(fits: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list({(f["class"], f["inner"]): f for f in fits}.values())
 
 
+def _rows(table: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """A search's columns as one row for each trial, with the names that one would give them."""
+    names = {n: n.removeprefix("param_") for n in table}
+    return [
+        {names[n]: values[i] for n, values in table.items() if i < len(values)}
+        for i in range(max(map(len, table.values()), default=0))
+    ]
+
+
 def _configurations(fits: list[dict[str, Any]]) -> int:
-    """How many different models were trained: by parameters, data, and which one of a loop over named things."""
-    strings = [sorted((k, v) for k, v in f["loop"].items() if isinstance(v, str)) for f in fits]
-    return len({repr((f["params"], f["x"], s)) for f, s in zip(fits, strings, strict=True)})
+    """How many different models were trained: by data, by words among the parameters, by the name of what a loop or a
+    function works on. Only other numbers make no other model: that is a sweep."""
+    kinds = set()
+    for fit in fits:
+        words = sorted((k, str(v)) for k, v in {**fit["params"], **fit["loop"]}.items() if isinstance(v, (str, bool)))
+        kinds.add(repr((words, fit["x"])))
+    return len(kinds)
 
 
 def _common(all_params: list[dict[str, Any]]) -> dict[str, Any]:

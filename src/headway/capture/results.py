@@ -563,7 +563,10 @@ def _data_set(call: ast.Call) -> str:
 
 def _names_a_set(name: str) -> bool:
     """Whether a name says on which data: `test loss`."""
-    return bool(set(words(name)) & {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "holdout", "oob"})
+    return bool(
+        set(words(name))
+        & {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "holdout", "oob"}
+    )
 
 
 def _string_of_loop(program: Program, call: ast.Call | None, names: dict[str, Any]) -> str:

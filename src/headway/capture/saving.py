@@ -69,10 +69,24 @@ def _write(session: Session, fitted: Fitted, model: Any) -> tuple[Path, str]:
         flavors=flavors,
         signature=signature,
         run_id=os.environ.get("HEADWAY_RUN"),
-        headway={"class": _dotted(model), "versions": {p.split("==")[0]: p.split("==")[1] for p in packages}},
+        headway=_frame_types(fitted.sample)
+        | {"class": _dotted(model), "versions": {p.split("==")[0]: p.split("==")[1] for p in packages}},
     )
     bundle.write(folder, manifest, saver.save, requirements=packages, examples=examples)
     return folder, type(model).__name__
+
+
+def _frame_types(sample: Any) -> dict[str, Any]:
+    """The dtypes of a training frame's columns, and the categories of categorical ones, for whoever builds such frames."""
+    if not hasattr(sample, "columns"):
+        return {}
+    dtypes = {str(c): str(t) for c, t in zip(sample.columns, sample.dtypes, strict=True)}
+    categories = {
+        str(c): bundle.plain(sample[c].cat.categories.to_numpy())
+        for c, t in zip(sample.columns, sample.dtypes, strict=True)
+        if str(t) == "category"
+    }
+    return {"dtypes": {c: t for c, t in dtypes.items() if t != "category"}, "categories": categories}
 
 
 @dataclass

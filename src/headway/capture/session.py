@@ -101,7 +101,12 @@ class Session:
         errors = {s.name: s.error for s in self.sources.values() if s.errors}
         off = {s.name: s.why for s in self.sources.values() if s.off}
         self.fact(
-            "end", ms=costs, errors=errors, off=off, dropped=self.spool.dropped, wall=round(time.perf_counter() - self.started, 3)
+            "end",
+            ms=costs,
+            errors=errors,
+            off=off,
+            dropped=self.spool.dropped,
+            wall=round(time.perf_counter() - self.started, 3),
         )
         self.spool.flush()
 

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -80,6 +81,7 @@ class Shipper:
     """Follows one spool."""
 
     def __init__(self, spool: Path, server: Server, run_id: str | None) -> None:
+        self._spool = spool
         self.reader = Reader(spool)
         self.sender = Sender(server, spool, run_id)
         self._next = 0.0
@@ -123,9 +125,8 @@ class Shipper:
 
     def _finish(self) -> None:
         self.reader.read()
-        if not self._telling() or (self.sender.sent.finished and not self.sender.sent.created):
-            if not self._telling():
-                return
+        if not self._telling():
+            return
         start = self._start()
         record = reduce(self.reader.facts)
         self.sender.open_run(start)
@@ -136,6 +137,8 @@ class Shipper:
         self.sender.close_run(failed, self.reader.facts[-1]["t"])
         self.sender.sent.finished = True
         self.sender.save()
+        for sent in ("models", "figures"):  # the server has them now; the facts stay, they are small
+            shutil.rmtree(self._spool / sent, ignore_errors=True)
 
     def _telling(self) -> bool:
         return any(f["k"] in TELLING for f in self.reader.facts)

@@ -44,9 +44,7 @@ def install(session: Session) -> None:
 
 def _watch_open(session: Session) -> None:
     """An audit hook can't be removed, so it is one `if` deep for all but `open`."""
-    prefixes = tuple(
-        {os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix)}
-    )
+    prefixes = tuple({os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix)})
     roots = tuple(
         {os.path.realpath(p) + os.sep for p in (str(session.spool.folder), os.environ.get("HEADWAY_RUNTIME", "")) if p}
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from headway.capture.values import number_list, parameter, scalar, snapshot
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
@@ -172,11 +171,8 @@ def _defaults_of(kind: type) -> dict[str, Any]:
 def _same(usual: Any, value: Any) -> bool:
     if usual is value:
         return True
-    return (
-        type(usual) is type(value)
-        and isinstance(value, (int, float, str, bool))
-        and usual == value
-        or (isinstance(value, float) and value != value and isinstance(usual, float) and usual != usual)
+    return (type(usual) is type(value) and isinstance(value, (int, float, str, bool)) and usual == value) or (
+        isinstance(value, float) and value != value and isinstance(usual, float) and usual != usual
     )
 
 

@@ -11,7 +11,7 @@ import functools
 import time
 from types import FrameType, FunctionType, ModuleType
 
-from headway.capture.guard import replace, wrap
+from headway.capture.guard import Method, replace, wrap
 from headway.capture.sources import estimators
 from headway.capture.values import describe, number_list, parameter, scalar, snapshot
 
@@ -88,7 +88,7 @@ def _hook_base(session: Session, module: ModuleType) -> None:
                 enter = functools.partial(outermost, session)
                 wrapped = wrap(method, source, enter, functools.partial(leave, session))
                 wrapped.__headway__ = True  # type: ignore[attr-defined]
-                setattr(cls, name, wrapped)
+                setattr(cls, name, Method(method, wrapped) if cls.__module__ == "__main__" else wrapped)
 
     def __init_subclass__(cls: Any, **kwargs: Any) -> None:
         super(base, cls).__init_subclass__(**kwargs)
@@ -134,6 +134,12 @@ def _loop_names(call: Call) -> dict[str, Any]:
     """The scalars that the call's names and the loops around it hold."""
     scope = call.frame.f_globals if call.site.module_level else call.frame.f_locals
     found = {name: scalar(scope[name]) for name in call.site.names if name in scope}
+    code = call.frame.f_code
+    for name in code.co_varnames[
+        : code.co_argcount
+    ]:  # a function that is told what it works on: `evaluate(model, "moons")`
+        if isinstance(scope.get(name), str):
+            found.setdefault(name, scalar(scope[name]))
     return {k: v for k, v in found.items() if v is not ...}
 
 
@@ -193,9 +199,7 @@ def _leave_metric(session: Session, name: str, call: Call, result: Any, error: B
     if error is not None:
         return
     value = scalar(result)
-    if value is ... and name == "classification_report":
-        value = snapshot(result)
-    elif value is ...:
+    if (value is ... and name == "classification_report") or value is ...:
         value = snapshot(result)
     if value is ...:
         return

@@ -107,7 +107,7 @@ def _wrap_logging(session: Session, module: ModuleType) -> None:
     original = logger.callHandlers
     source = session.source("logging")
 
-    def callHandlers(self: Any, record: Any) -> Any:  # noqa: N802 - the name of the method it stands for
+    def callHandlers(self: Any, record: Any) -> Any:
         result = original(self, record)
         if not source.off:
             started = time.perf_counter_ns()

@@ -18,20 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["install"]
 
-_OUTCOMES = (
-    "rsquared",
-    "rsquared_adj",
-    "aic",
-    "bic",
-    "llf",
-    "deviance",
-    "pearson_chi2",
-    "fvalue",
-    "f_pvalue",
-    "prsquared",
-    "mse_resid",
-    "sse",
-)
+_OUTCOMES = ("rsquared", "rsquared_adj", "aic", "llf", "deviance")
 TRIALS = 500
 
 
