@@ -6,33 +6,23 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from headway.people import sessions
 from headway.people.rules import Who
 
 from .conftest import NOTEBOOK, Site, until
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE_MS = 120_000
 CODE = ".jp-Notebook .jp-Cell .cm-content"
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium(browser: Browser) -> Iterator[Browser]:
+    """The browser of all tests, with patience for JupyterLab's start."""
     expect.set_options(timeout=PATIENCE_MS)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=ARGUMENTS)
-        yield browser
-        browser.close()
+    yield browser
+    expect.set_options(timeout=5_000)
 
 
 def enter(site: Site, chromium: Browser, who: Who, notebook: str) -> Page:
