@@ -32,7 +32,6 @@ class Link(asyncio.Protocol):
         self._changed = changed
         self._transport: asyncio.Transport | None = None
         self._unread = bytearray()
-        self._unsent: list[bytes] = []
         self._number = 0
         self._closing = False
         self._full = False
@@ -61,7 +60,6 @@ class Link(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         self.up = False
         self._transport = None
-        self._unsent.clear()
         pending, self.pending = self.pending, {}
         if not self._closing:
             self._task = self._loop.create_task(self._connect())
@@ -108,18 +106,12 @@ class Link(asyncio.Protocol):
         return self.up and not self._full
 
     def ask(self, waiting: Waiting, kind: int, content: int, body: bytes) -> None:
-        """Sends one request; all that one turn of the loop brings goes out in one write."""
+        """Sends one request. uvloop writes all that one turn of the loop brings at once, at the turn's end."""
         self._number = number = (self._number + 1) & 0xFFFFFFFF
         self.pending[number] = waiting
-        if not self._unsent:
-            self._loop.call_soon(self._flush)
-        self._unsent.append(HEADER.pack(len(body), number, kind, content, waiting.deadline))
-        self._unsent.append(body)
-
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(b"".join(unsent))
+            self._transport.write(HEADER.pack(len(body), number, kind, content, waiting.deadline))
+            self._transport.write(body)
 
     def expire(self, now: float) -> list[Waiting]:
         """Requests whose deadline has passed, taken out; requests expire in the order they came, nearly."""

@@ -67,6 +67,8 @@ class Predictor:
             return lambda rows: rows
         frame = tabular.frames(self.columns, self.loaded.manifest.headway)
         if self.columns.all_numbers and self.loaded.takes_arrays and self._arrays_agree(frame):
+            if all(c.required for c in self.columns.columns):
+                tabular.trust_numbers()
             return tabular.matrix
         return frame
 
