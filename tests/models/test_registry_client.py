@@ -106,9 +106,7 @@ def test_registry_verbs(mlflow: Any, name: str) -> None:
     assert client.search_registered_models(f"name = '{name}-x'") == []
 
 
-@pytest.mark.parametrize(
-    "source", ["file:///etc", "/etc", "http://evil/x", "s3://bucket/x", "../x", "runs:/none/m", "models:/m-1"]
-)
+@pytest.mark.parametrize("source", ["file:///etc", "/etc", "http://evil/x", "s3://bucket/x", "../x", "models:/m-1"])
 def test_sources_that_are_not_kept_here_are_refused(mlflow: Any, name: str, source: str) -> None:
     client = mlflow.MlflowClient()
     client.create_registered_model(name)
@@ -138,3 +136,15 @@ def test_prompts(mlflow: Any, name: str) -> None:
     mlflow.genai.register_prompt(name, "Say {{what}}")
     assert mlflow.genai.load_prompt(f"prompts:/{name}/1").format(what="hi") == "Say hi"
     assert mlflow.MlflowClient().search_registered_models(f"name = '{name}'") == []
+
+
+def test_a_version_of_a_run_that_is_not_here_is_noted_and_has_no_files(mlflow: Any, server: Any, name: str) -> None:
+    client = mlflow.MlflowClient()
+    client.create_registered_model(name)
+    version = client.create_model_version(name, "runs:/gone/model", run_id="gone")
+    assert version.status == "READY" and version.run_id == "gone"
+    assert client.get_model_version_download_uri(name, "1") == "runs:/gone/model"
+    answer = server.world.client(token=server.token).get(
+        f"/api/v1/projects/{server.project.slug}/models/{name}/versions/1"
+    )
+    assert answer.json()["files"] == [] and answer.json()["problem"] == "This version has no files."

@@ -92,7 +92,7 @@ def place(path: str) -> tuple[str, str]:
     found = _PLACE.fullmatch(path)
     if found is None:
         raise NotFound(f"No artifact at {path[:200]!r}", hint="Artifacts lie below a run or a model.")
-    return found["owner"], found["rest"] or ""
+    return found["owner"], artifacts.check_path(found["rest"], empty=True)
 
 
 def _find(host: Host, who: Who, path: str) -> Artifact:
