@@ -46,8 +46,9 @@ class Scene:
 
     def keep(self) -> None:
         """What there is now is what `restore` brings back."""
-        self._settle()
-        shutil.copyfile(self._database, self._kept)
+        if self.world.host.database.sqlite:
+            self._settle()
+            shutil.copyfile(self._database, self._kept)
 
     def restore(self) -> None:
         """Everything as it was when the scene was made, or last kept."""

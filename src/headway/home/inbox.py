@@ -79,7 +79,7 @@ class Home:
 def home(db: Session, host: Host, who: Who) -> Home:
     """What `who` sees first."""
     mine = projects_service.visible(db, who, verb=VIEW)
-    endpoints = look.endpoints(db, mine)
+    endpoints = look.endpoints(db, host, mine)
     found = Home(mine, endpoints=endpoints)
     found.needs = needs(db, mine, endpoints)
     found.running = running(db, mine)
@@ -97,6 +97,11 @@ def needs(db: Session, projects: Sequence[Project], endpoints: Sequence[Endpoint
         Need("failed", f"{line.endpoint.name}: revision {line.newest.number} did not go live", line.newest.reason, line.url,
              line.project, "See why", line.newest.ended_at or line.newest.created_at)
         for line in endpoints if line.newest is not None and line.failed_lately
+    ]  # fmt: skip
+    waiting += [
+        Need("degraded", f"{line.endpoint.name}: requests fail", f"{line.traffic.failed} of {line.traffic.hour} in the last hour",
+             line.url, line.project, "Look", now_ms())
+        for line in endpoints if line.traffic.failing
     ]  # fmt: skip
     waiting += [
         Need("failed", "The environment could not be built", row.message, f"/p/{project.slug}/environments", project, "See why",
@@ -157,6 +162,13 @@ def steps(db: Session, who: Who, found: Home) -> list[Step]:
             bool(live),
             run or f"{base}/runs",
             "Open the run" if run else "Open runs",
+        ),
+        Step(
+            "Ask it for a prediction",
+            "From its form, or with one of the snippets beside it.",
+            any(line.traffic.ever for line in found.endpoints),
+            f"{endpoint}/use" if endpoint else f"{base}/endpoints",
+            "Try it" if endpoint else "Open endpoints",
         ),
         Step(
             "Put a second version beside it",

@@ -5,16 +5,20 @@ Callers hand in the projects that `who` may view, so that nothing else can be fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
+from headway.clock import now_ms
 from headway.deployments import service as deployments
+from headway.deployments import show
 from headway.deployments.states import UNDER_WAY
 from headway.deployments.tables import Endpoint, Revision
+from headway.engines.host import Host
 from headway.environments.tables import Environment, ProjectEnvironment
 from headway.models.tables import Alias, ModelVersion, RegisteredModel
 from headway.projects.tables import Project
@@ -62,6 +66,21 @@ class RunLine:
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """What an endpoint answered: ever, in the last hour, failures (5xx) of it, and the requests minute by minute."""
+
+    ever: int = 0
+    hour: int = 0
+    failed: int = 0
+    minutes: tuple[int, ...] = ()
+
+    @property
+    def failing(self) -> bool:
+        """Whether so many requests fail that somebody should look: five or more, and one in twenty."""
+        return self.failed >= 5 and self.failed * 20 >= self.hour
+
+
+@dataclass(frozen=True)
 class EndpointLine:
     """An endpoint in a list: its state, what serves, and why it failed if it did."""
 
@@ -70,6 +89,7 @@ class EndpointLine:
     state: str
     serving: Revision | None
     newest: Revision | None
+    traffic: Traffic = Traffic()
 
     @property
     def url(self) -> str:
@@ -166,7 +186,21 @@ def facts(db: Session, lines: Sequence[RunLine]) -> dict[str, RunFacts]:
     return {found.uuid: found for found in facts_of(db, [line.run for line in lines])}
 
 
-def endpoints(db: Session, projects: Sequence[Project]) -> list[EndpointLine]:
+def traffic(stats: Mapping[str, Any], now: int) -> Traffic:
+    """The sum over the revisions of what the gateway counted; `stats` as `deployments.show.stats_of` gives them."""
+    first = now // 60_000 - 59
+    minutes = [0] * 60
+    ever = failed = 0
+    for counted in stats.values():
+        ever += sum(counted.get("statuses", {}).values())
+        for row in counted.get("minutes", ()):
+            if 0 <= (at := row[0] - first) < 60:
+                minutes[at] += row[1]
+                failed += row[3]
+    return Traffic(ever, sum(minutes), failed, tuple(minutes))
+
+
+def endpoints(db: Session, host: Host, projects: Sequence[Project]) -> list[EndpointLine]:
     """The endpoints of the projects, by name."""
     by_id = {project.id: project for project in projects}
     query = select(Endpoint).where(Endpoint.project_id.in_(by_id), Endpoint.removed_at == 0)
@@ -174,7 +208,8 @@ def endpoints(db: Session, projects: Sequence[Project]) -> list[EndpointLine]:
     for row in db.scalars(query.options(selectinload(Endpoint.revisions)).order_by(Endpoint.name)):
         serving = max((r for r in row.revisions if r.weight > 0), key=lambda r: r.weight, default=None)
         newest = row.revisions[0] if row.revisions else None
-        lines.append(EndpointLine(row, by_id[row.project_id], deployments.state_of(row), serving, newest))
+        counted = traffic(show.stats_of(host, row), now_ms())
+        lines.append(EndpointLine(row, by_id[row.project_id], deployments.state_of(row), serving, newest, counted))
     return lines
 
 

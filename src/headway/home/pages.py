@@ -85,7 +85,7 @@ def project_page(request: Request, who: Signed, db: ReadDb, host: HostDep, slug:
         more_files=max(0, len(entries) - FILES),
         notebooks=inbox.notebooks(host, [project]),
         models=look.models(db, project.id, 5),
-        endpoints=look.endpoints(db, [project]),
+        endpoints=look.endpoints(db, host, [project]),
         environment=environments.for_project(db, project),
         coming=environments.coming(db, project),
         people=members.listed(db, who, project.id)[:MEMBERS],
