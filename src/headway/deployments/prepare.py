@@ -63,7 +63,7 @@ def requirements(folder: Path, manifest: Manifest) -> list[str]:
 def _fallback(manifest: Manifest) -> Iterable[str]:
     library = manifest.library
     version = manifest.flavors[library].get(_VERSIONS.get(library, ""))
-    if version is None:
+    if version in (None, "0"):
         raise BundleError("The model has no requirements.txt, and its flavour does not tell what it needs.",
                           hint="Log it again with pip_requirements.")  # fmt: skip
     yield f"{_DISTRIBUTIONS.get(library, library)}=={version}"

@@ -92,7 +92,7 @@ def _check_versions(manifest: Manifest) -> None:
     """A library of another release than the one that saved the model: its pickles may load and answer wrongly."""
     library = manifest.library
     expected = manifest.flavors.get(library, {}).get(_VERSION_KEYS.get(library, ""))
-    if not expected:
+    if not expected or expected == "0":  # "0": pickled by a process without scikit-learn
         return
     name = _DISTRIBUTIONS.get(library, library)
     try:

@@ -50,7 +50,13 @@ def frames(columns: Columns, headway: Mapping[str, Any]) -> Callable[[list[list[
     pandas = _optional("pandas")
     if pandas is None:
         return matrix if columns.all_numbers and _numpy is not None else (lambda rows: rows)
-    dtypes = {c: str(d) for c, d in dict(headway.get("dtypes") or {}).items() if c in columns.names}
+    usual = {n: _DTYPES.get(t, "object") for n, t in zip(columns.names, columns.types, strict=True)}
+    recorded = dict(headway.get("dtypes") or {})
+    dtypes = {
+        c: str(d)
+        for c, d in recorded.items()
+        if c in usual and str(d) != usual[c] and not str(d).startswith("datetime")
+    }
     for name, values in dict(headway.get("categories") or {}).items():
         if name in columns.names:
             dtypes[name] = pandas.CategoricalDtype(values)
