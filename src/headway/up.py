@@ -54,7 +54,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
         app.state.notebooks_port = second.getsockname()[1] if second else None
         write_private(settings.path("cli.json"), json.dumps({"url": settings.url, "token": token, "pid": os.getpid()}))
         config = uvicorn.Config(
-            app, loop="uvloop", http="httptools", ws="websockets-sansio", access_log=False, log_config=None, lifespan="on",
+            app, loop="uvloop", http="httptools", ws="websockets-sansio", ws_max_size=64 << 20,
+            ws_per_message_deflate=False, access_log=False, log_config=None, lifespan="on",
             proxy_headers=settings.behind_proxy, server_header=False, timeout_graceful_shutdown=3, timeout_keep_alive=75,
             ssl_certfile=settings.tls_certificate or None, ssl_keyfile=settings.tls_key or None,
         )  # fmt: skip

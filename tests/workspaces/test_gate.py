@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from headway.people import members, sessions
+from headway.people import members, sessions, tokens
 from headway.people.rules import Who
 from headway.workspaces import service
 
@@ -133,6 +133,17 @@ def test_websockets_are_for_editors_from_our_page(site: Site, ada: Who, victor: 
         with pytest.raises(InvalidStatus) as refused:
             talk(site, who, path, origin)
         assert refused.value.response.status_code == status, (who, origin)
+
+
+def test_a_runs_token_opens_no_notebooks(site: Site, ada: Who) -> None:
+    with site.host.database.write() as db:
+        secret = tokens.create_for_run(db, ada.user_id, project_id=site.project.id, owner="test")
+        own = tokens.create(db, ada, "mine", scope="run", project_id=site.project.id)[1]
+    with site.client(base=site.notebooks) as program:
+        refused = program.get("/notebooks/churn/api/contents", headers={"Authorization": f"Bearer {secret}"})
+        assert refused.status_code == 403 and "run's own token" in refused.text
+        control = program.get("/notebooks/churn/api/contents", headers={"Authorization": f"Bearer {own}"})
+        assert control.status_code == 200
 
 
 def test_a_role_that_ends_ends_the_connection(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from headway.projects import service as projects
 from headway.projects.tables import Project
 from headway.web import answers, proxy
 from headway.web.proxy import Target
-from headway.workspaces import process, service
+from headway.workspaces import presence, process, service
 
 router = APIRouter(include_in_schema=False)
 
@@ -118,6 +118,9 @@ async def _who(request: Request) -> Who:
 def _enter(host: Host, who: Who, slug: str) -> tuple[Project, Target]:
     with host.database.read() as db:
         project = projects.by_slug(db, who, slug, EDIT)
+        if who.kind == "run":
+            raise Forbidden("A run's own token does not open notebooks.", hint="Sign in, or use a token of yours.")
+        presence.seen(host, project.id)
         return project, service.target(host, who, project)
 
 

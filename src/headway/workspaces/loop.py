@@ -1,4 +1,4 @@
-"""The workspaces' turn: Jupyter offers the kernels of the environments that are ready now."""
+"""The workspaces' turn: Jupyter offers the kernels of the environments that are ready now, and stops when nobody needs it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from sqlalchemy import select
 from headway.engines.host import Host
 from headway.engines.tables import Process
 from headway.projects.tables import Project
-from headway.workspaces import process, service
+from headway.workspaces import presence, process, service
 from headway.workspaces.tables import Workspace
 
 log = logging.getLogger("headway.workspaces")
 
 INTERVAL_S = 1.0
+_LOOK_EVERY_MS = 60_000
+_SHIPPING_MS = 120_000
+_looked: dict[str, int] = {}
 
 
-def step(host: Host, _now: int) -> None:
-    """Rewrite the kernel specs of each workspace that is wanted, where they differ."""
+def step(host: Host, now: int) -> None:
+    """Rewrite kernel specs where they differ; each minute, see who is there."""
     with host.database.read() as db:
         query = (
             select(Project)
@@ -32,3 +35,41 @@ def step(host: Host, _now: int) -> None:
             log.info(
                 "workspace %s now offers %s", project_id, ", ".join(kernel.label for kernel in kernels) or "no kernel"
             )
+    if now - _looked.get(host.name, 0) >= _LOOK_EVERY_MS:
+        _looked[host.name] = now
+        tidy(host, now)
+
+
+def tidy(host: Host, now: int) -> None:
+    """Keep who was there, stop what nobody uses, end the tokens of kernels that are gone."""
+    with host.database.write() as db:
+        for project_id, moment in presence.take(host).items():
+            service.used(db, project_id, moment)
+        gone = (
+            select(Workspace)
+            .join(Process, Process.id == Workspace.process_id)
+            .where(
+                Workspace.recording,
+                Process.wanted == "stopped",
+                Process.settled,
+                Process.changed_at < now - _SHIPPING_MS,
+            )
+        )
+        for row in db.scalars(gone):
+            service.stop_recording(db, row)
+        running = (
+            select(Project, Workspace.used_at)
+            .join(Workspace, Workspace.project_id == Project.id)
+            .join(Process, Process.id == Workspace.process_id)
+            .where(Process.wanted == "running", Process.state == "running")
+        )
+        found = [(project, used_at) for project, used_at in db.execute(running)]
+    for project in presence.idle(found, now, host.settings.notebooks_idle_h):
+        if not presence.busy(host, project):
+            with host.database.write() as db:
+                if service.stop_idle(db, project.id, now - host.settings.notebooks_idle_h * presence.HOUR_MS):
+                    log.info(
+                        "workspace of %s stopped: nobody has used it for %s h",
+                        project.slug,
+                        host.settings.notebooks_idle_h,
+                    )

@@ -15,7 +15,7 @@ from headway.engines.tables import Process
 from headway.environments import service as environments
 from headway.environments.tables import Environment
 from headway.people import audit, guard, tokens
-from headway.people.rules import EDIT, VIEW, Who
+from headway.people.rules import EDIT, Who
 from headway.projects.tables import Project
 from headway.web.proxy import Target
 from headway.workspaces import process
@@ -24,7 +24,6 @@ from headway.workspaces.tables import Workspace
 
 STOPPED, STARTING, RUNNING, FAILED = "stopped", "starting", "running", "failed"
 _FAILURES = 3
-_USED_EVERY_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ def open(db: Session, host: Host, who: Who, project: Project) -> Workspace:
     process.write_kernels(place, offered(db, project))
     started = keeper.want(db, kind="jupyter", owner_id=project.id, spec=spec, project_id=project.id)
     row.process_id, row.opened_by, row.opened_at, row.used_at = started.id, who.user_id, moment, moment
+    row.recording = True
     audit.note(db, who, "workspace.open", project.slug, project_id=project.id)
     db.flush()
     return row
@@ -67,9 +67,10 @@ def stop(db: Session, who: Who, project: Project) -> None:
         audit.note(db, who, "workspace.stop", project.slug, project_id=project.id)
 
 
-def stop_idle(db: Session, project_id: str) -> None:
-    """As `stop`, by the platform itself: the seam for stopping what nobody uses."""
-    _end(db, project_id)
+def stop_idle(db: Session, project_id: str, used_before: int) -> bool:
+    """As `stop`, by the platform itself, unless somebody has used it since `used_before` (ms)."""
+    row = db.get(Workspace, project_id)
+    return row is not None and row.used_at < used_before and _end(db, project_id)
 
 
 def state(db: Session, project: Project) -> State:
@@ -93,11 +94,17 @@ def target(host: Host, who: Who, project: Project) -> Target:
     return Target(socket=process.socket(host, project.id), headers={HEADER: token})
 
 
-def used(db: Session, project_id: str) -> None:
-    """Note that somebody works in it."""
+def used(db: Session, project_id: str, moment: int) -> None:
+    """Note that a browser was there at `moment` (ms)."""
     row = db.get(Workspace, project_id)
-    if row is not None and now_ms() - row.used_at > _USED_EVERY_MS:
-        row.used_at = now_ms()
+    if row is not None and moment > row.used_at:
+        row.used_at = moment
+
+
+def stop_recording(db: Session, row: Workspace) -> None:
+    """End the token of kernels that are gone. Not with the workspace itself: what they recorded last is still on its way."""
+    tokens.revoke_for(db, f"workspace {row.project_id}")
+    row.recording = False
 
 
 def offered(db: Session, project: Project) -> list[process.Kernel]:
@@ -107,18 +114,12 @@ def offered(db: Session, project: Project) -> list[process.Kernel]:
     return process.kernels(environments.for_project(db, project), rows)
 
 
-def may_look(db: Session, who: Who, project: Project) -> bool:
-    """Whether `who` may read notebooks here."""
-    return guard.may(db, who, VIEW, project.id)
-
-
 def _end(db: Session, project_id: str) -> bool:
     row = db.get(Workspace, project_id)
     found = _process(db, row) if row is not None else None
     if found is None or found.wanted == "stopped":
         return False
     keeper.stop(db, found)
-    tokens.revoke_for(db, f"workspace {project_id}")
     return True
 
 

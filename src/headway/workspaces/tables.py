@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, String
+from sqlalchemy import BigInteger, Boolean, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from headway.storage.database import Base
@@ -11,7 +11,7 @@ from headway.storage.database import Base
 class Workspace(Base):
     """One a project. `process_id` is the keeper's; `opened_by` the person as whom its kernels record runs.
 
-    `used_at` (ms) is when somebody last asked it for something, kept to the minute.
+    `used_at` (ms) is when a browser last asked it for something, kept to the minute. `recording`: its kernels' token works.
     """
 
     __tablename__ = "workspaces"
@@ -21,3 +21,4 @@ class Workspace(Base):
     opened_by: Mapped[str] = mapped_column(String(32))
     opened_at: Mapped[int] = mapped_column(BigInteger)
     used_at: Mapped[int] = mapped_column(BigInteger)
+    recording: Mapped[bool] = mapped_column(Boolean, default=True)

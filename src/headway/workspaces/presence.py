@@ -1,0 +1,53 @@
+"""Who uses a workspace: browsers as the gate sees them, kernels as Jupyter says. A workspace that nobody uses is stopped.
+
+JupyterLab asks for something every few seconds while a tab is open, so "nobody asked for hours" means that every tab is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+
+from headway.clock import now_ms
+from headway.engines.host import Host
+from headway.errors import HeadwayError
+from headway.people.rules import Who
+from headway.projects.tables import Project
+from headway.web import proxy
+from headway.workspaces import process, service
+
+HOUR_MS = 3_600_000
+_PLATFORM = Who("headway", "headway")
+_seen: dict[str, dict[str, int]] = {}  # by the server's name, as one process may hold two
+
+
+def seen(host: Host, project_id: str) -> None:
+    """A browser asked for something. Kept in memory; `take` brings it to the table now and then."""
+    _seen.setdefault(host.name, {})[project_id] = now_ms()
+
+
+def take(host: Host) -> dict[str, int]:
+    """When each workspace was last asked (ms), since the last call."""
+    return _seen.pop(host.name, {})
+
+
+def idle(found: Iterable[tuple[Project, int]], now: int, hours: int) -> list[Project]:
+    """Those that no browser has asked for `hours`; none if `hours` is 0. Pure."""
+    return [project for project, used_at in found if hours and now - used_at > hours * HOUR_MS]
+
+
+def busy(host: Host, project: Project) -> bool:
+    """Whether one of its kernels works. One that can't be asked counts as working: nothing is stopped by mistake."""
+
+    async def ask() -> bool:
+        try:
+            where = f"{process.base_url(project)}api/kernels"
+            status, body = await proxy.ask(service.target(host, _PLATFORM, project), where)
+            return status != 200 or any(kernel["execution_state"] == "busy" for kernel in json.loads(body))
+        except (HeadwayError, ValueError, KeyError):
+            return True
+        finally:
+            await proxy.close()
+
+    return asyncio.run(ask())
