@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def test_the_script_runs_without_a_warning(folder: Path) -> None:
 
 def test_the_notebook_runs_from_top_to_bottom(folder: Path) -> None:
     """Every cell, in a real kernel: nothing fails, nothing is said on standard error, and the trees beat the mean."""
-    manager = KernelManager(transport="ipc")
+    sockets = tempfile.TemporaryDirectory(prefix="hw")  # a socket's path must be short
+    manager = KernelManager(transport="ipc", ip=f"{sockets.name}/k")
     manager.start_kernel(cwd=str(folder))
     client = manager.client()
     client.start_channels()
@@ -91,6 +93,7 @@ def test_the_notebook_runs_from_top_to_bottom(folder: Path) -> None:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
         manager.cleanup_resources()
+        sockets.cleanup()
     assert pictures == 3
     rmse = dict(re.findall(r"^(.+): rmse=([\d.]+)", "".join(printed), flags=re.M))
     assert set(rmse) == {"always the mean", "ridge", "random forest", "boosted trees", "boosted, tuned", "by hand"}
