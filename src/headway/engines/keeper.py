@@ -171,8 +171,9 @@ def _begin(host: Host, row: Process, now: int, change: _Change) -> _Change:
     elif row.retry_at <= now:
         handle = host.engine.submit(spec)
         change.values["handle"] = handle
-        change.observe(row, host.engine.status(handle))
-        change.values["detail"] = ""
+        status = host.engine.status(handle)
+        change.observe(row, status)
+        change.values["detail"] = status.detail[:1000]  # instead of why an earlier start failed
         _sweep(spec, row.attempt)
     return change
 
