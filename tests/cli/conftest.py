@@ -40,8 +40,10 @@ class Cli:
         self, *args: str, input: str | None = None, cwd: Path | None = None, prefix: tuple[str, ...] = (), **env: str
     ) -> subprocess.CompletedProcess[str]:
         """The command, once it is over. No command ever shows a traceback."""
-        done = subprocess.run([*prefix, sys.executable, "-m", "headway", *args], env=self.env | env, cwd=cwd or self.work,
-                              text=True, input=input or "", capture_output=True, timeout=240, check=False)  # fmt: skip
+        raw = subprocess.run([*prefix, sys.executable, "-m", "headway", *args], env=self.env | env, cwd=cwd or self.work,
+                             input=(input or "").encode(), capture_output=True, timeout=240, check=False)  # fmt: skip
+        # Decoded here: in text mode Python would make line ends of carriage returns.
+        done = subprocess.CompletedProcess(raw.args, raw.returncode, raw.stdout.decode(), raw.stderr.decode())
         assert "Traceback" not in done.stderr, done.stderr
         assert "bug of headway" not in done.stderr, done.stderr
         return done
