@@ -98,7 +98,14 @@ def main() -> int:
         item = json.loads(result.read_text())["item"]
         found = capture_file(item, result.parent)
         (captures / f"{result.parent.name}.json").write_text(json.dumps(found, default=str))
-    score = [sys.executable, str(options.suite / "score_capture.py"), str(captures), "--split", options.split, "--misses"]
+    score = [
+        sys.executable,
+        str(options.suite / "score_capture.py"),
+        str(captures),
+        "--split",
+        options.split,
+        "--misses",
+    ]
     return subprocess.run(score, check=False).returncode
 
 

@@ -145,8 +145,10 @@ PROGRAMS = {
         from sklearn.linear_model import Ridge
         from sklearn.metrics import accuracy_score
         import sklearn.metrics
-        print(inspect.signature(Ridge.fit), inspect.signature(accuracy_score), accuracy_score.__name__, Ridge.fit.__doc__[:20])
-        print(pickle.loads(pickle.dumps(Ridge(alpha=2))), pickle.loads(pickle.dumps(accuracy_score)) is sklearn.metrics.accuracy_score)
+        print(inspect.signature(Ridge.fit), inspect.signature(accuracy_score))
+        print(accuracy_score.__name__, Ridge.fit.__doc__[:20])
+        again = pickle.loads(pickle.dumps(accuracy_score))
+        print(pickle.loads(pickle.dumps(Ridge(alpha=2))), again is sklearn.metrics.accuracy_score)
         print('def fit' in inspect.getsource(Ridge.fit), print.__name__)
     """,
     "pickle by value": """

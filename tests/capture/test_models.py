@@ -65,9 +65,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 def folders(done: Done) -> dict[str, Path]:
     return {
-        f"{m['library']}:{m['inner'] or m['class']}:{n}": Path(m["folder"])
-        for n, m in enumerate(done.record["models"])
-        if m["folder"]
+        f"{m['inner'] or m['class']}:{n}": Path(m["folder"]) for n, m in enumerate(done.record["models"]) if m["folder"]
     }
 
 

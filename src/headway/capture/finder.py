@@ -28,7 +28,7 @@ class Finder:
         self._busy: set[str] = set()
 
     def install(self) -> None:
-        sys.meta_path.insert(0, self)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, self)
         for name in list(self._hooks):
             module = sys.modules.get(name)
             if module is not None:

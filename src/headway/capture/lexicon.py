@@ -114,8 +114,12 @@ _METRIC = frozenset(
         "fval",
     ]
 )
-_PREDICTION = re.compile(r"^(?:y?_?(?:pred|preds|hat|predicted|prediction|predictions|prob|probs|proba|probas|fitted)|yhat|yp|ypred\d*|"
-                         r"predict\w*|outputs?|logits?|y_?(?:pred|hat|prob|proba|score|scores|est)\w*|\w+_(?:pred|preds|hat|proba|probs))$", re.I)  # fmt: skip
+_PREDICTION = re.compile(
+    r"^(?:y?_?(?:pred|preds|hat|predicted|prediction|predictions|prob|probs|proba|probas|fitted)|yhat|yp|ypred\d*"
+    r"|predict\w*|outputs?|logits?|y_?(?:pred|hat|prob|proba|score|scores|est)\w*"
+    r"|\w+_(?:pred|preds|hat|proba|probs))$",
+    re.IGNORECASE,
+)
 _NOISE = frozenset(
     [
         "time",

@@ -133,7 +133,7 @@ def _head(inputs: Any) -> Any:
 def _memory_is_short() -> bool:
     """Whether this process already uses half of the machine's memory: then no model is held for us."""
     try:
-        with open("/proc/self/statm") as stream:  # noqa: PTH123 - no pathlib in the user's process
+        with open("/proc/self/statm") as stream:
             pages = int(stream.read().split()[1])
         return pages > MEMORY_SHARE * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):

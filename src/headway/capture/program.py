@@ -1,20 +1,15 @@
-"""The user's program as source: who defines a name, what an expression means, which calls a statement makes.
-
-Pure, and run off the user's thread. All cells of a notebook are one module, in the order in which they ran.
-"""
+"""What the expressions of the user's program mean: a result, a prediction, a parameter, a counter. Pure."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-from headway.capture.lexicon import is_metric_name, is_noise_name, is_prediction_name, words
+from headway.capture.lexicon import is_metric_name, is_noise_name, is_prediction_name
+from headway.capture.structure import CELLS, MODULE, Definition, Function, Place, Structure, call_name, is_constant
 
-__all__ = ["Definition", "Function", "Place", "Program"]
-
-CELLS = "<cells>"
-MODULE = "<module>"
+__all__ = [
+    "CELLS", "COUNTER", "MODULE", "PARAMETER", "RESULT", "Definition", "Function", "Place", "Program", "call_name", "is_constant",
+]  # fmt: skip
 
 # Meanings, by how much they say. An expression made of several has the strongest.
 RESULT, PREDICTION, PARAMETER, COUNTER, UNKNOWN = "result", "prediction", "parameter", "counter", "unknown"
@@ -72,236 +67,8 @@ _COUNTING = frozenset(
 )
 
 
-@dataclass(frozen=True)
-class Place:
-    """A point in the program: the module (all cells are one), the function around it, and the order there."""
-
-    module: str
-    function: str
-    order: tuple[int, int]
-
-
-@dataclass(eq=False)
-class Definition:
-    """One binding of a name."""
-
-    name: str
-    place: Place
-    kind: str  # assign, loop, append, argument, unpack, augmented
-    value: ast.expr | None
-    node: ast.AST
-
-
-@dataclass(eq=False)
-class Function:
-    """A function or class constructor of the user's, with the defaults in its signature."""
-
-    name: str
-    module: str
-    node: ast.FunctionDef | ast.AsyncFunctionDef
-    owner: str | None
-
-    def parameters(self) -> list[str]:
-        names = [a.arg for a in (*self.node.args.posonlyargs, *self.node.args.args)]
-        return names[1:] if self.owner is not None and names[:1] in (["self"], ["cls"]) else names
-
-    def defaults(self) -> dict[str, ast.expr]:
-        arguments = self.node.args
-        named = [a.arg for a in (*arguments.posonlyargs, *arguments.args)]
-        found = dict(zip(named[len(named) - len(arguments.defaults) :], arguments.defaults, strict=True))
-        for argument, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-            if value is not None:
-                found[argument.arg] = value
-        return found
-
-
-@dataclass(eq=False)
-class _Source:
-    file: str
-    module: str
-    index: int
-    text: str
-    tree: ast.Module
-    calls: dict[tuple[int, int, int, int], ast.Call] = field(default_factory=dict)
-
-
-class Program:
-    """All the source that ran."""
-
-    def __init__(self) -> None:
-        self.sources: dict[str, _Source] = {}
-        self.parents: dict[ast.AST, ast.AST] = {}
-        self.definitions: dict[tuple[str, str, str], list[Definition]] = {}
-        self.functions: dict[str, Function] = {}
-        self.classes: dict[str, Function | None] = {}
-        self._where: dict[ast.AST, tuple[str, str, int]] = {}
-
-    def add(self, file: str, text: str, cell: int | None = None) -> None:
-        """Adds a file, or a cell; source that does not parse is left out."""
-        try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError, RecursionError):
-            return
-        module = file if cell is None else CELLS
-        source = _Source(file, module, cell or 0, text, tree)
-        self.sources[file] = source
-        try:
-            self._index(source, tree, MODULE)
-        except RecursionError:
-            return
-
-    def _index(self, source: _Source, node: ast.AST, scope: str) -> None:
-        for child in ast.iter_child_nodes(node):
-            self.parents[child] = node
-            self._where[child] = (source.module, scope, source.index)
-            inner = scope
-            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                inner = child.name if scope == MODULE else f"{scope}.{child.name}"
-                self._function(source, child, node, inner)
-            elif isinstance(child, ast.ClassDef):
-                inner = child.name if scope == MODULE else f"{scope}.{child.name}"
-                self.classes.setdefault(child.name, None)
-            elif isinstance(child, ast.Call):
-                key = (child.lineno, child.col_offset, child.end_lineno or 0, child.end_col_offset or 0)
-                source.calls[key] = child
-            self._define(child, source, scope)
-            self._index(source, child, inner)
-
-    def _function(
-        self, source: _Source, node: ast.FunctionDef | ast.AsyncFunctionDef, parent: ast.AST, scope: str
-    ) -> None:
-        owner = parent.name if isinstance(parent, ast.ClassDef) else None
-        function = Function(node.name, source.module, node, owner)
-        if owner is None:
-            self.functions[node.name] = function
-        elif node.name == "__init__":
-            self.classes[owner] = function
-        place = Place(source.module, scope, (source.index, node.lineno))
-        for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
-            self._bind(argument.arg, place, "argument", None, node)
-
-    def _define(self, node: ast.AST, source: _Source, scope: str) -> None:
-        place = Place(source.module, scope, (source.index, getattr(node, "lineno", 0)))
-        if isinstance(node, ast.Assign):
-            for target in node.targets:
-                self._target(target, node.value, place, node)
-        elif isinstance(node, (ast.AnnAssign, ast.NamedExpr)) and isinstance(node.target, ast.Name) and node.value:
-            self._bind(node.target.id, place, "assign", node.value, node)
-        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-            self._bind(node.target.id, place, "augmented", node.value, node)
-        elif isinstance(node, (ast.For, ast.AsyncFor, ast.comprehension)):
-            for name in ast.walk(node.target):
-                if isinstance(name, ast.Name):
-                    self._bind(name.id, place, "loop", node.iter, node)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "append":
-            if isinstance(node.func.value, ast.Name) and node.args:
-                self._bind(node.func.value.id, place, "append", node.args[0], node)
-
-    def _target(self, target: ast.expr, value: ast.expr, place: Place, node: ast.AST) -> None:
-        if isinstance(target, ast.Name):
-            self._bind(target.id, place, "assign", value, node)
-        elif isinstance(target, (ast.Tuple, ast.List)):
-            same = isinstance(value, (ast.Tuple, ast.List)) and len(value.elts) == len(target.elts)
-            for position, part in enumerate(target.elts):
-                if isinstance(value, (ast.Tuple, ast.List)) and same:
-                    self._target(part, value.elts[position], place, node)
-                elif isinstance(part, ast.Name):
-                    self._bind(part.id, place, "unpack", value, node)
-        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-            self._bind(target.value.id, place, "append", value, node)
-
-    def _bind(self, name: str, place: Place, kind: str, value: ast.expr | None, node: ast.AST) -> None:
-        key = (place.module, place.function, name)
-        self.definitions.setdefault(key, []).append(Definition(name, place, kind, value, node))
-
-    # -- questions
-
-    def call_at(self, file: str, at: list[int]) -> ast.Call | None:
-        """The call at exactly this position (line, column, end line, end column)."""
-        source = self.sources.get(file)
-        if source is None:
-            return None
-        line, column, end_line, end_column = at
-        found = source.calls.get((line, column, end_line, end_column))
-        if found is None:
-            near = [
-                c for k, c in source.calls.items() if k[0] <= line <= k[2] and k[2] == end_line and k[3] == end_column
-            ]
-            found = near[0] if near else None
-        return found
-
-    def place(self, node: ast.AST) -> Place:
-        module, scope, index = self._where.get(node, ("", MODULE, 0))
-        return Place(module, scope, (index, getattr(node, "lineno", 0)))
-
-    def statement(self, node: ast.AST) -> ast.stmt | None:
-        """The statement that a node is in."""
-        found: ast.AST | None = node
-        while found is not None and not isinstance(found, ast.stmt):
-            found = self.parents.get(found)
-        return found
-
-    def loops(self, node: ast.AST) -> list[ast.For | ast.AsyncFor | ast.While]:
-        """The loops around a node within its function, innermost first."""
-        found: list[ast.For | ast.AsyncFor | ast.While] = []
-        child, parent = node, self.parents.get(node)
-        while parent is not None and not isinstance(parent, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            if isinstance(parent, (ast.For, ast.AsyncFor, ast.While)) and child in parent.body:
-                found.append(parent)
-            child, parent = parent, self.parents.get(parent)
-        return found
-
-    def loop_names(self, node: ast.AST) -> list[str]:
-        """The counters of the loops around a node, innermost first."""
-        found: list[str] = []
-        for loop in self.loops(node):
-            if isinstance(loop, ast.While):
-                found += [
-                    s.target.id for s in loop.body if isinstance(s, ast.AugAssign) and isinstance(s.target, ast.Name)
-                ]
-            else:
-                found += [n.id for n in ast.walk(loop.target) if isinstance(n, ast.Name)]
-        return found
-
-    def definition(self, name: str, place: Place) -> Definition | None:
-        """What a name is bound by at a place: the last binding above it, else (in a loop) the last below; then the module's."""
-        for scope in (place.function, MODULE):
-            known = self.definitions.get((place.module, scope, name))
-            if known:
-                above = [d for d in known if d.place.order <= place.order] if scope == place.function else known
-                return max(above or known, key=lambda d: d.place.order)
-        return None
-
-    def all_definitions(self, name: str, place: Place) -> list[Definition]:
-        known = self.definitions.get((place.module, place.function, name))
-        return known or self.definitions.get((place.module, MODULE, name)) or []
-
-    def assigned_to(self, node: ast.AST) -> tuple[str, str] | None:
-        """The variable that a call's value goes to, and how ("assign", "append"), through conversions."""
-        parent = self.parents.get(node)
-        while isinstance(parent, ast.Call) and node in parent.args and call_name(parent) in ("float", "round", "int"):
-            node, parent = parent, self.parents.get(parent)
-        if isinstance(parent, ast.Assign) and parent.value is node and len(parent.targets) == 1:
-            target = parent.targets[0]
-            if isinstance(target, ast.Name):
-                return target.id, "assign"
-            if isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
-                return target.value.id, "append"
-            if isinstance(target, ast.Attribute):
-                return target.attr, "assign"
-        if isinstance(parent, ast.AnnAssign) and isinstance(parent.target, ast.Name):
-            return parent.target.id, "assign"
-        if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Attribute) and parent.func.attr == "append":
-            if isinstance(parent.func.value, ast.Name):
-                return parent.func.value.id, "append"
-        if isinstance(parent, ast.Dict):
-            position = parent.values.index(node) if node in parent.values else -1
-            key = parent.keys[position] if position >= 0 else None
-            if isinstance(key, ast.Constant) and isinstance(key.value, str):
-                return key.value, "entry"
-        return None
-
-    # -- meaning
+class Program(Structure):
+    """All the source that ran, and what its expressions mean."""
 
     def meaning(self, node: ast.AST | None, place: Place, depth: int = 6) -> str:
         """What the value of an expression is: a result, a prediction, a parameter, a counter, or unknown."""
@@ -400,16 +167,6 @@ class Program:
             return RESULT if found == PREDICTION and name in ("mean", "sum", "average", "sqrt") else found
         return UNKNOWN
 
-    def constructor(self, node: ast.Call) -> Function | None:
-        """The user's function, or constructor, that a call calls."""
-        name = call_name(node)
-        return self.classes.get(name) or self.functions.get(name)
-
-    def calls(self) -> Iterator[tuple[_Source, ast.Call]]:
-        for source in self.sources.values():
-            for call in source.calls.values():
-                yield source, call
-
 
 def strongest(meanings: list[str]) -> str:
     for found in (RESULT, PREDICTION, UNKNOWN, COUNTER, PARAMETER):
@@ -420,28 +177,6 @@ def strongest(meanings: list[str]) -> str:
     return UNKNOWN
 
 
-def call_name(node: ast.Call) -> str:
-    if isinstance(node.func, ast.Attribute):
-        return node.func.attr
-    return node.func.id if isinstance(node.func, ast.Name) else ""
-
-
-def is_constant(node: ast.AST | None) -> bool:
-    """Whether an expression is made of literals only."""
-    match node:
-        case ast.Constant():
-            return True
-        case ast.UnaryOp():
-            return is_constant(node.operand)
-        case ast.BinOp():
-            return is_constant(node.left) and is_constant(node.right)
-        case ast.Tuple() | ast.List() | ast.Set():
-            return all(is_constant(e) for e in node.elts)
-        case ast.Dict():
-            return all(is_constant(v) for v in node.values)
-    return False
-
-
 def _counts(node: ast.AST | None) -> bool:
     """Whether a loop goes over numbers that only count: `range`, `enumerate`, `count`, a progress bar around them."""
     if isinstance(node, ast.Call):
@@ -450,8 +185,3 @@ def _counts(node: ast.AST | None) -> bool:
             bool(node.args) and name in ("tqdm", "track", "progress_bar", "iter", "reversed") and _counts(node.args[0])
         )
     return False
-
-
-def label_words(text: str) -> str:
-    """A label in printed text as a name: `"Mean squared error: "` -> `mean_squared_error`."""
-    return "_".join(words(text)[-6:])

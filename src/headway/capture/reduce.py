@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from headway.capture.literals import Literals
+from headway.capture.merging import Candidate, as_metric, merged, named
 from headway.capture.parameters import Parameters
 from headway.capture.program import CELLS, MODULE, Place, Program
-from headway.capture.results import Candidate, Results
+from headway.capture.results import Results
 
 __all__ = ["reduce"]
 
@@ -52,12 +54,12 @@ class _Reduction:
             if handler is not None:
                 handler(fact, self.sites.get(fact.get("s", -1), {}))
         self.parameters.tried()
-        self.parameters.from_source(self.names, self.ran)
-        metrics = _named(self.results.merged())
+        Literals(self.program, self.parameters).from_source(self.names, self.ran)
+        metrics = named(merged(self.results.found.values()))
         self._attribute(metrics)
         return {
             "params": {p.name: {"value": p.value, "witnesses": p.witnesses} for p in self.parameters.found.values()},
-            "metrics": {name: _metric(group) for name, group in metrics.items()},
+            "metrics": {name: as_metric(group) for name, group in metrics.items()},
             "models": self._models(),
             "trainings": self._trainings(),
             "studies": self.studies,
@@ -194,8 +196,9 @@ class _Reduction:
         self.data.append({"kind": "folder", "path": fact["path"], "files": fact["files"]})
 
     def _on_data(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
-        self.data.append({"kind": "call", "name": fact["fn"], "path": fact.get("path"), "params": fact.get("params") or {},
-                          "shape": fact.get("x") or {}, "file": site.get("file"), "line": (site.get("at") or [0])[0]})  # fmt: skip
+        where = {"file": site.get("file"), "line": (site.get("at") or [0])[0]}
+        told = {"params": fact.get("params") or {}, "shape": fact.get("x") or {}}
+        self.data.append({"kind": "call", "name": fact["fn"], "path": fact.get("path"), **told, **where})
 
     def _on_figure(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         self.figures.append({"path": fact["path"], "how": fact["how"], "file": site.get("file"), "cell": fact.get("cell"),
@@ -219,9 +222,17 @@ class _Reduction:
             for fit in _last_of_class(training["fits"]):
                 model = saved.get(fit["object"] or 0, {})
                 same = [f for f in training["fits"] if f["class"] == fit["class"]]
-                found.append({"class": fit["class"], "configurations": _configurations(same), "inner": model.get("inner") or fit["inner"], "folder": model.get("folder"),
-                              "training": training["id"], "file": training["file"], "line": training["line"],
-                              "library": "sklearn" if fit["class"] != "Booster" else ""})  # fmt: skip
+                found.append(
+                    {
+                        "class": fit["class"],
+                        "inner": model.get("inner") or fit["inner"],
+                        "configurations": _configurations(same),
+                        "folder": model.get("folder"),
+                        "training": training["id"],
+                        "file": training["file"],
+                        "line": training["line"],
+                    }
+                )
         known = {m["class"] for m in found}
         for told in self.objects.values():
             if told["class"] not in known:
@@ -298,37 +309,6 @@ def _of_main(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return main + [f for f in facts if f["k"] in ("file", "folder") and roles.get(f.get("_pid")) == "child"]
     counts = Counter(f.get("_pid") for f in facts if f["k"] in telling)
     return [f for f in facts if f.get("_pid") == counts.most_common(1)[0][0]] if counts else main
-
-
-def _named(groups: list[list[Candidate]]) -> dict[str, list[Candidate]]:
-    """Each group under its best name; where two compete, what tells them apart is added, else a number."""
-    found: dict[str, list[Candidate]] = {}
-    for group in groups:
-        names = sorted(((rank, name) for c in group for rank, name in c.names), key=lambda n: n[0])
-        base = names[0][1] if names else "value"
-        qualifier = next((c.qualifier for c in group if c.qualifier), "")
-        options = [f"{base}/{qualifier}" if qualifier else base]
-        options += [f"{n}/{qualifier}" if qualifier else n for r, n in names[1:] if r < 40]
-        options += [f"{options[0]}_{n}" for n in range(2, 500)]
-        found[next(o for o in options if o not in found)] = group
-    return found
-
-
-def _metric(group: list[Candidate]) -> dict[str, Any]:
-    best = max(group, key=lambda c: (len(c.points) if c.series or len(c.points) > 1 else 0, c.exact))
-    return {
-        "points": _ordered(best.points),
-        "series": best.series or len(best.points) > 1,
-        "witnesses": [c.witness() for c in group],
-        "training": next((c.training for c in group if c.training is not None), None),
-    }
-
-
-def _ordered(points: list[tuple[int | None, float, int]]) -> list[list[Any]]:
-    """Points with their own steps where those grow, else counted."""
-    steps = [p[0] for p in points]
-    growing = all(s is not None for s in steps) and all(a < b for a, b in zip(steps, steps[1:], strict=False))  # type: ignore[operator]
-    return [[p[0] if growing else i, p[1], p[2]] for i, p in enumerate(points)]
 
 
 def _last_of_class(fits: list[dict[str, Any]]) -> list[dict[str, Any]]:

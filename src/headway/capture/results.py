@@ -4,59 +4,23 @@ from __future__ import annotations
 
 import ast
 import math
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
 from headway.capture.lexicon import is_metric_name, is_noise_name, words
+from headway.capture.merging import Candidate
+from headway.capture.naming import (
+    core_name,
+    data_set,
+    metric_function,
+    names_a_set,
+    step_of,
+    string_of_loop,
+    validated_name,
+)
 from headway.capture.program import COUNTER, PARAMETER, RESULT, Definition, Place, Program, call_name
 from headway.capture.templates import Slot, clause, slots
 
-__all__ = ["Candidate", "Results"]
-
-# Which source is trusted most for a value: the call itself, then the name, then the printed text.
-TRUST = {
-    "round": 0,
-    "fit": 1,
-    "validate": 1,
-    "score": 2,
-    "names": 3,
-    "plot": 4,
-    "print": 5,
-    "log": 5,
-    "bar": 5,
-    "cell": 6,
-}
-
-
-@dataclass(eq=False)
-class Candidate:
-    """One source's view of a metric: its points, what it could be called, and the keys that tie it to others."""
-
-    source: str
-    file: str
-    line: int
-    expression: str
-    points: list[tuple[int | None, float, int]] = field(default_factory=list)  # step, value, milliseconds
-    names: list[tuple[int, str]] = field(default_factory=list)  # rank (less is better), name
-    keys: set[Any] = field(default_factory=set)
-    exact: bool = True
-    training: int | None = None
-    qualifier: str = ""
-    series: bool = False
-
-    def add(self, step: int | None, value: Any, when: int) -> None:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            self.points.append((step, float(value), when))
-
-    def name(self, rank: int, name: str) -> None:
-        clean = re.sub(r"[^A-Za-z0-9_.\- /]+", "_", name).strip("_ ./-")[:120]
-        if clean:
-            self.names.append((rank, clean))
-
-    def witness(self) -> dict[str, Any]:
-        return {"source": self.source, "file": self.file, "line": self.line, "expression": self.expression[:200]}
+__all__ = ["Results"]
 
 
 class Results:
@@ -79,7 +43,7 @@ class Results:
         name, value = str(fact["fn"]), fact.get("v")
         call = self.program.call_at(site["file"], site["at"])
         values = value if isinstance(value, dict) else {"": value}
-        loop = _string_of_loop(self.program, call, fact.get("n") or {})
+        loop = string_of_loop(self.program, call, fact.get("n") or {})
         for part, number in values.items():
             if isinstance(number, (dict, list, str)) or number is None:
                 continue
@@ -87,10 +51,10 @@ class Results:
             found = self.candidate(key, "score", site, ast.unparse(call) if call is not None else name)
             found.training = training
             found.qualifier = loop
-            step = _step(self.program, call, fact.get("n") or {})
+            step = step_of(self.program, call, fact.get("n") or {})
             found.add(step, number, fact["t"])
             if len(found.points) == 1:
-                base = _metric_function(name, str(fact.get("meaning", "")))
+                base = metric_function(name, str(fact.get("meaning", "")))
                 self._name_score(found, base if not part else f"{base}_{part}", call)
                 found.keys.add(("call", site["file"], tuple(site["at"]), part, loop))
 
@@ -108,7 +72,7 @@ class Results:
                 found.name(30, f"{base}_{variable}" if not set(words(variable)) & set(words(base)) else variable)
             if how == "assign":
                 self._tie(found, variable, self.program.place(call))
-        which = _data_set(call)
+        which = data_set(call)
         if which:
             found.name(25, f"{which}_{base}")
 
@@ -128,7 +92,7 @@ class Results:
 
     def curves(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
         """What a fitted object says of itself: outcomes, and series over its iterations."""
-        loop = _string_of_loop(self.program, self.program.call_at(site["file"], site["at"]), fact.get("n") or {})
+        loop = string_of_loop(self.program, self.program.call_at(site["file"], site["at"]), fact.get("n") or {})
         series = {**(fact.get("series") or {}), **(fact.get("curves") or {})}
         for name, values in series.items():
             found = self.candidate(("curve", fact.get("id"), fact["s"], name), "fit", site, f"{fact['cls']}.{name}")
@@ -161,7 +125,7 @@ class Results:
         """Cross-validation: the mean over the folds; the columns of a booster's `cv` as series over rounds."""
         call = self.program.call_at(site["file"], site["at"])
         expression = ast.unparse(call) if call is not None else str(fact["fn"])
-        loop = _string_of_loop(self.program, call, fact.get("n") or {})
+        loop = string_of_loop(self.program, call, fact.get("n") or {})
         scoring = str((fact.get("options") or {}).get("scoring") or "")
         for name, values in (fact.get("scores") or {}).items():
             if not isinstance(values, list) or not values or name.endswith(("time", "size")):
@@ -175,8 +139,8 @@ class Results:
                 found.name(12, name)
                 continue
             mean = math.fsum(values) / len(values)
-            found.add(_step(self.program, call, fact.get("n") or {}), mean, fact["t"])
-            found.name(18, _validated_name(name, scoring))
+            found.add(step_of(self.program, call, fact.get("n") or {}), mean, fact["t"])
+            found.name(18, validated_name(name, scoring))
             self._spread(fact, site, found, values)
             goes = self.program.assigned_to(call) if call is not None else None
             if goes is not None and fact["fn"] == "cross_val_score":
@@ -210,7 +174,7 @@ class Results:
             if is_metric_name(name):
                 found = self.candidate(("bar", fact["s"], name), "bar", site, name)
                 found.name(15, name)
-                found.add(_step(self.program, call, names), value, fact["t"])
+                found.add(step_of(self.program, call, names), value, fact["t"])
 
     def _slot(
         self, fact: dict[str, Any], site: dict[str, Any], call: ast.Call, position: int, slot: Slot,
@@ -223,10 +187,10 @@ class Results:
             name = self._slot_name(call, slot, part, value)
             if name is None:
                 continue
-            loop = _string_of_loop(self.program, call, names)
+            loop = string_of_loop(self.program, call, names)
             key = (fact["k"], fact["s"], position, part, loop)
             found = self.candidate(key, fact["k"], site, ast.unparse(slot.node))
-            found.add(_step(self.program, call, names), value, fact["t"])
+            found.add(step_of(self.program, call, names), value, fact["t"])
             if len(found.points) == 1:
                 found.training, found.qualifier = training, loop
                 found.exact = isinstance(slot.node, ast.Name) and slot.node.id in names
@@ -256,7 +220,7 @@ class Results:
         found: list[tuple[int, str]] = []
         text = "_".join(words(label)[-5:])
         if labelled or (text and meaning == RESULT and not is_noise_name(label) and not is_metric_name(core)):
-            told = _names_a_set(label) and not _names_a_set(core)
+            told = names_a_set(label) and not names_a_set(core)
             found.append((19 if labelled and told else 24 if labelled else 45, text if not part else f"{text}_{part}"))
         if core:
             found.append((22 if is_metric_name(core) and len(core) > 2 else 50, core))
@@ -416,86 +380,6 @@ class Results:
         found.name(26, core if is_metric_name(core) else "_".join(words(label)))
         found.keys.add(("series", len(values), values[0], values[-1]))
 
-    # -- merging
-
-    def merged(self) -> list[list[Candidate]]:
-        """Candidates that mean the same, best source first."""
-        groups = _unite(c for c in self.found.values() if c.points)
-        groups = [sorted(g, key=lambda c: (TRUST.get(c.source, 9), -len(c.points))) for g in groups]
-        return sorted(groups, key=lambda g: min(c.points[0][2] for c in g))
-
-
-def _unite(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
-    items = list(candidates)
-    parent = list(range(len(items)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    owner: dict[Any, int] = {}
-    for index, item in enumerate(items):
-        for key in {*item.keys, *_value_keys(item)}:
-            if key in owner:
-                parent[root(index)] = root(owner[key])
-            else:
-                owner[key] = index
-    groups: dict[int, list[Candidate]] = {}
-    for index, item in enumerate(items):
-        groups.setdefault(root(index), []).append(item)
-    return _fold_printed(list(groups.values()))
-
-
-def _value_keys(item: Candidate) -> set[Any]:
-    """The same full-precision value, or the same series, is the same metric, whatever the sources call it."""
-    values = [p[1] for p in item.points]
-    if len(values) == 1:
-        return {("value", values[0])} if _digits(values[0]) >= 7 else set()
-    if any(_digits(v) >= 6 for v in (values[0], values[-1])):
-        return {("series", len(values), values[0], values[-1])}
-    return set()
-
-
-def _digits(value: float) -> int:
-    return len(re.sub(r"\D", "", repr(value).split("e")[0]).strip("0"))
-
-
-def _fold_printed(groups: list[list[Candidate]]) -> list[list[Candidate]]:
-    """A rounded print of a value that another group has in full joins it, where their names agree."""
-    kept: list[list[Candidate]] = []
-    exact = [g for g in groups if any(c.exact and c.source not in ("print", "log", "bar", "cell") for c in g)]
-    for group in groups:
-        home = None
-        if group not in exact and len(group) == 1:
-            item = group[0]
-            home = next((g for g in exact if _rounds_to(g[0], item) and _names_agree(g, item)), None)
-        if home is not None:
-            home += group
-        else:
-            kept.append(group)
-    return kept
-
-
-def _rounds_to(full: Candidate, shown: Candidate) -> bool:
-    if len(full.points) != len(shown.points):
-        return False
-    return all(_rounds(a[1], b[1]) for a, b in zip(full.points[:50], shown.points[:50], strict=True))
-
-
-def _rounds(full: float, shown: float) -> bool:
-    decimals = len(repr(shown).split(".")[1]) if "." in repr(shown) and "e" not in repr(shown) else 0
-    return decimals > 0 and (
-        abs(full - shown) <= 0.51 * 10**-decimals or abs(full * 100 - shown) <= 0.51 * 10**-decimals
-    )
-
-
-def _names_agree(group: list[Candidate], item: Candidate) -> bool:
-    ours = {w for c in group for _, n in c.names for w in words(n)}
-    theirs = {w for _, n in item.names for w in words(n)} | set(words(item.expression))
-    return bool(ours & theirs) or any(c.file == item.file and abs(c.line - item.line) <= 3 for c in group)
-
 
 def _definition_key(definition: Definition) -> tuple[Any, ...]:
     return ("definition", definition.place.module, definition.place.function, definition.name, definition.place.order)
@@ -508,86 +392,6 @@ def _is_outcome(definition: Definition, name: str) -> bool:
     if definition.kind == "augmented":
         return is_metric_name(name)
     return not isinstance(definition.value, (ast.Constant, ast.Lambda))
-
-
-def core_name(node: ast.AST | None) -> str:
-    """The word that an expression turns on: `loss.item()` -> loss, `np.mean(scores)` -> scores, `h["acc"][-1]` -> acc."""
-    match node:
-        case ast.Name():
-            return node.id
-        case ast.Attribute():
-            return core_name(node.value) if node.attr in ("data", "T", "values") else node.attr.strip("_")
-        case ast.Subscript():
-            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
-                return node.slice.value
-            return core_name(node.value)
-        case ast.Call():
-            name = call_name(node)
-            if is_metric_name(name):
-                return _metric_function(name, "")
-            if isinstance(node.func, ast.Attribute) and not node.args:
-                return core_name(node.func.value)
-            return core_name(node.args[0]) if node.args else name
-        case ast.BinOp():
-            left, right = core_name(node.left), core_name(node.right)
-            return left if is_metric_name(left) or not is_metric_name(right) else right
-        case ast.UnaryOp():
-            return core_name(node.operand)
-    return ""
-
-
-def _metric_function(name: str, meaning: str) -> str:
-    if name == "score":
-        return meaning or "score"
-    return name.removesuffix("_score") if len(name) > 9 else name
-
-
-def _validated_name(name: str, scoring: str) -> str:
-    if name in ("score", "test_score"):
-        return f"cv_{scoring.removeprefix('neg_') or 'score'}"
-    return f"cv_{name}"
-
-
-def _data_set(call: ast.Call) -> str:
-    """ "train" or "test" when the arguments of a metric say so."""
-    names = {w for a in call.args for n in ast.walk(a) if isinstance(n, ast.Name) for w in words(n.id)}
-    for which, marks in (
-        ("train", {"train", "tr", "training"}),
-        ("test", {"test", "te", "testing"}),
-        ("val", {"val", "valid", "validation", "dev"}),
-    ):
-        if names & marks:
-            return which
-    return ""
-
-
-def _names_a_set(name: str) -> bool:
-    """Whether a name says on which data: `test loss`."""
-    return bool(
-        set(words(name))
-        & {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "holdout", "oob"}
-    )
-
-
-def _string_of_loop(program: Program, call: ast.Call | None, names: dict[str, Any]) -> str:
-    """In a loop over named things, the name of this one: each has metrics of its own."""
-    if call is None:
-        return ""
-    for name in program.loop_names(call):
-        value = names.get(name)
-        if isinstance(value, str) and 0 < len(value) <= 40:
-            return value
-    return ""
-
-
-def _step(program: Program, call: ast.Call | None, names: dict[str, Any]) -> int | None:
-    if call is None:
-        return None
-    for name in program.loop_names(call):
-        value = names.get(name)
-        if isinstance(value, int) and not isinstance(value, bool):
-            return value
-    return None
 
 
 def _as_print(call: ast.Call, values: list[Any]) -> tuple[ast.Call, list[Any]]:

@@ -223,9 +223,9 @@ def _pickle_to(model: Any, path: Path, by_value: bool) -> None:
             pickle.dump(model, target, protocol=5)
             return
         try:
-            import cloudpickle
+            import cloudpickle  # type: ignore[import-untyped]
         except ImportError:
-            from joblib.externals import cloudpickle
+            from joblib.externals import cloudpickle  # type: ignore[import-untyped]
         cloudpickle.dump(model, target, protocol=5)
 
 

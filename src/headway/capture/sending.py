@@ -229,7 +229,7 @@ class Sender:
                 model["model_id"] = self.sent.models.get(folder)
 
     def _model(self, model: dict[str, Any], folder: Path, record: dict[str, Any]) -> None:
-        training = next((t for t in record["trainings"] if t["id"] == model["training"]), {})
+        training: dict[str, Any] = next((t for t in record["trainings"] if t["id"] == model["training"]), {})
         params = {**(training.get("params") or {}), **(training.get("best_params") or {})}
         tags = {"headway.class": str(model["class"]), "headway.line": str(model.get("line") or "")}
         body = {

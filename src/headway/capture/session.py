@@ -7,6 +7,13 @@ import os
 import sys
 import time
 
+from headway.capture.finder import Finder
+from headway.capture.guard import Source, hide, strip
+from headway.capture.models import Models
+from headway.capture.namespace import look
+from headway.capture.sites import Sites
+from headway.capture.spool import Spool
+
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,13 +22,6 @@ if TYPE_CHECKING:
 
     from headway.capture.finder import Hook
     from headway.capture.sites import Site
-
-from headway.capture.finder import Finder
-from headway.capture.guard import Source, hide, strip
-from headway.capture.models import Models
-from headway.capture.namespace import look
-from headway.capture.sites import Sites
-from headway.capture.spool import Spool
 
 __all__ = ["Session", "start"]
 
@@ -86,13 +86,16 @@ class Session:
         if main is not None:
             self._seen.update(look(vars(main), self.sites))
 
+    def _keep_script(self) -> None:
+        self.sites.file(self.main_file)
+
     def end(self) -> None:
         """At exit: the last look, the models, what each source cost; then everything is on disk."""
         if self.ended or os.getpid() != self.spool.pid:
             return
         self.ended = True
         if self.spool.role == "main":
-            self._guarded(lambda: self.sites.file(self.main_file) and None, self.namespace)
+            self._guarded(self._keep_script, self.namespace)
             self._guarded(self.main_names, self.namespace)
             self._guarded(self.models.save, self.source("models"))
             for step in self.at_end:
@@ -165,7 +168,7 @@ def _watch_exit(session: Session) -> None:
             pass
         leave(status)
 
-    os._exit = hide(_exit)  # type: ignore[assignment]
+    os._exit = hide(_exit)
     for name in ("execv", "execve"):
         setattr(os, name, hide(_flushing(getattr(os, name), session)))
 

@@ -79,7 +79,7 @@ class Spool:
                 self.add("note", text="the shipper could not be started")
         with self._writing:
             while self._buffer:
-                lines = []
+                lines: list[bytes] = []
                 while self._buffer and len(lines) < 500:
                     when, fact = self._buffer.popleft()
                     lines.append(_line(when, fact))

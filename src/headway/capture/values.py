@@ -34,8 +34,8 @@ def scalar(value: Any) -> Any:
         return ...
     if module == "torch" and kind.__name__ == "Tensor":
         return tensor_scalar(value)
-    if isinstance(value, (int, float)) and module in ("enum", "http", "signal"):
-        return value.value
+    if isinstance(value, int) and module in ("enum", "http", "signal"):
+        return int(value)
     return ...
 
 
@@ -57,10 +57,10 @@ def number_list(value: Any) -> list[float | int | None] | None:
             return None
         found = [scalar(v) for v in list(value)]
         return found if all(type(v) in (int, float) for v in found) else None
-    if type(value).__module__ == "numpy" and type(value).__name__ == "ndarray":
-        if value.ndim == 1 and 2 <= value.shape[0] <= SERIES_LIMIT and value.dtype.kind in "iuf":
-            return list(value.tolist())
-    return None
+    if type(value).__module__ != "numpy" or type(value).__name__ != "ndarray":
+        return None
+    numbers = value.ndim == 1 and 2 <= value.shape[0] <= SERIES_LIMIT and value.dtype.kind in "iuf"
+    return list(value.tolist()) if numbers else None
 
 
 def snapshot(value: Any, depth: int = 2) -> Any:

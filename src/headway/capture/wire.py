@@ -96,7 +96,7 @@ class _Body:
     def read(self, size: int = 1 << 20) -> bytes:
         return self._stream.read(size)
 
-    def __iter__(self) -> Iterable[bytes]:  # type: ignore[override]
+    def __iter__(self) -> Iterable[bytes]:
         while piece := self.read():
             yield piece
 

@@ -36,9 +36,10 @@ class Samples:
 
     def of(self, holder: Any) -> tuple[Any, dict[str, Any] | None]:
         try:
-            return self._kept.get(holder, (None, None))
+            sample, shape = self._kept.get(holder, (None, None))
         except TypeError:
             return None, None
+        return sample, shape
 
     def enter(self, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return args[0], args[1] if len(args) > 1 else kwargs.get("data")
@@ -80,7 +81,7 @@ def _enter(
 def _xgboost_callback(session: Session, site: int, number: int) -> Any:
     import sys
 
-    base = sys.modules["xgboost.callback"].TrainingCallback
+    base: Any = sys.modules["xgboost.callback"].TrainingCallback
 
     class Watch(base):  # type: ignore[misc]
         def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:

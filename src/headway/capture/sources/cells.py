@@ -155,7 +155,7 @@ class Watch:
         import base64
 
         path = f"{folder}/{os.getpid()}-{self._figures:02d}.png"
-        with open(path, "wb") as stream:  # noqa: PTH123 - no pathlib in the user's process
+        with open(path, "wb") as stream:
             stream.write(image if isinstance(image, bytes) else base64.b64decode(image))
         frame = self.session.sites.caller(sys._getframe(2), limit=40)
         site = self.session.sites.at(frame) if frame is not None else None

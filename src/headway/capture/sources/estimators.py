@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headway.capture.values import number_list, parameter, scalar, snapshot
+from headway.capture.values import number_list, parameter, scalar
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def evaluations(results: Any) -> dict[str, list[float]]:
             if not isinstance(metrics, dict):
                 continue
             for metric, values in list(metrics.items())[:20]:
-                numbers = snapshot(float(values[0])) if len(values) == 1 else number_list(list(values))
+                numbers = [float(values[0])] if len(values) == 1 else number_list(list(values))
                 if numbers is not None:
-                    found[f"{data}-{metric}"] = numbers if isinstance(numbers, list) else [numbers]
+                    found[f"{data}-{metric}"] = [float(n) for n in numbers if n is not None]
     return found

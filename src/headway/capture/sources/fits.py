@@ -90,7 +90,7 @@ def _hook_base(session: Session, module: ModuleType) -> None:
                 wrapped.__headway__ = True  # type: ignore[attr-defined]
                 setattr(cls, name, Method(method, wrapped) if cls.__module__ == "__main__" else wrapped)
 
-    def __init_subclass__(cls: Any, **kwargs: Any) -> None:
+    def __init_subclass__(cls: Any, /, **kwargs: Any) -> None:
         super(base, cls).__init_subclass__(**kwargs)
         try:
             wrap_methods(cls)

@@ -46,14 +46,18 @@ def _hook_optuna(session: Session, module: Any) -> None:
         session.fact(
             "study", s=site.id, n_trials=scalar(asked), best_value=scalar(best.value),
             best_params={str(k): parameter(v) for k, v in best.params.items()},
-            table=[{"number": t.number, "value": scalar(t.value), **{k: parameter(v) for k, v in t.params.items()}} for t in trials[:TRIALS]],
+            table=[_trial(t) for t in trials[:TRIALS]],
         )  # fmt: skip
 
     study.optimize = wrap(study.optimize, source, enter, leave)
 
 
+def _trial(trial: Any) -> dict[str, Any]:
+    return {"number": trial.number, "value": scalar(trial.value), **{k: parameter(v) for k, v in trial.params.items()}}
+
+
 def _hook_statsmodels(session: Session, module: ModuleType) -> None:
-    base: Any = module.Model  # type: ignore[attr-defined]
+    base: Any = module.Model
     source = session.source("statsmodels")
     enter = functools.partial(outermost, session)
     leave = functools.partial(_leave_model, session)
@@ -66,7 +70,7 @@ def _hook_statsmodels(session: Session, module: ModuleType) -> None:
                 wrapped.__headway__ = True  # type: ignore[attr-defined]
                 setattr(cls, name, wrapped)
 
-    def __init_subclass__(cls: Any, **kwargs: Any) -> None:
+    def __init_subclass__(cls: Any, /, **kwargs: Any) -> None:
         super(base, cls).__init_subclass__(**kwargs)
         try:
             wrap_fit(cls)

@@ -1,0 +1,166 @@
+"""Several sources' views of one metric become one, under its best name, with all of them as witnesses."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from headway.capture.lexicon import words
+
+__all__ = ["Candidate", "as_metric", "merged", "named"]
+
+# Which source is trusted most for a value: the call itself, then the name, then the printed text.
+TRUST = {
+    "round": 0,
+    "fit": 1,
+    "validate": 1,
+    "score": 2,
+    "names": 3,
+    "plot": 4,
+    "print": 5,
+    "log": 5,
+    "bar": 5,
+    "cell": 6,
+}
+
+
+@dataclass(eq=False)
+class Candidate:
+    """One source's view of a metric: its points, what it could be called, and the keys that tie it to others."""
+
+    source: str
+    file: str
+    line: int
+    expression: str
+    points: list[tuple[int | None, float, int]] = field(default_factory=list)  # step, value, milliseconds
+    names: list[tuple[int, str]] = field(default_factory=list)  # rank (less is better), name
+    keys: set[Any] = field(default_factory=set)
+    exact: bool = True
+    training: int | None = None
+    qualifier: str = ""
+    series: bool = False
+
+    def add(self, step: int | None, value: Any, when: int) -> None:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            self.points.append((step, float(value), when))
+
+    def name(self, rank: int, name: str) -> None:
+        clean = re.sub(r"[^A-Za-z0-9_.\- /]+", "_", name).strip("_ ./-")[:120]
+        if clean:
+            self.names.append((rank, clean))
+
+    def witness(self) -> dict[str, Any]:
+        return {"source": self.source, "file": self.file, "line": self.line, "expression": self.expression[:200]}
+
+
+def merged(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    """Candidates that mean the same, best source first, in the order in which they began."""
+    groups = _unite(c for c in candidates if c.points)
+    groups = [sorted(g, key=lambda c: (TRUST.get(c.source, 9), -len(c.points))) for g in groups]
+    return sorted(groups, key=lambda g: min(c.points[0][2] for c in g))
+
+
+def _unite(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
+    items = list(candidates)
+    parent = list(range(len(items)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    owner: dict[Any, int] = {}
+    for index, item in enumerate(items):
+        for key in {*item.keys, *_value_keys(item)}:
+            if key in owner:
+                parent[root(index)] = root(owner[key])
+            else:
+                owner[key] = index
+    groups: dict[int, list[Candidate]] = {}
+    for index, item in enumerate(items):
+        groups.setdefault(root(index), []).append(item)
+    return _fold_printed(list(groups.values()))
+
+
+def _value_keys(item: Candidate) -> set[Any]:
+    """The same full-precision value, or the same series, is the same metric, whatever the sources call it."""
+    values = [p[1] for p in item.points]
+    if len(values) == 1:
+        return {("value", values[0])} if _digits(values[0]) >= 7 else set()
+    if any(_digits(v) >= 6 for v in (values[0], values[-1])):
+        return {("series", len(values), values[0], values[-1])}
+    return set()
+
+
+def _digits(value: float) -> int:
+    return len(re.sub(r"\D", "", repr(value).split("e")[0]).strip("0"))
+
+
+def _fold_printed(groups: list[list[Candidate]]) -> list[list[Candidate]]:
+    """A rounded print of a value that another group has in full joins it, where their names agree."""
+    kept: list[list[Candidate]] = []
+    exact = [g for g in groups if any(c.exact and c.source not in ("print", "log", "bar", "cell") for c in g)]
+    for group in groups:
+        home = None
+        if group not in exact and len(group) == 1:
+            item = group[0]
+            home = next((g for g in exact if _rounds_to(g[0], item) and _names_agree(g, item)), None)
+        if home is not None:
+            home += group
+        else:
+            kept.append(group)
+    return kept
+
+
+def _rounds_to(full: Candidate, shown: Candidate) -> bool:
+    if len(full.points) != len(shown.points):
+        return False
+    return all(_rounds(a[1], b[1]) for a, b in zip(full.points[:50], shown.points[:50], strict=True))
+
+
+def _rounds(full: float, shown: float) -> bool:
+    decimals = len(repr(shown).split(".")[1]) if "." in repr(shown) and "e" not in repr(shown) else 0
+    return decimals > 0 and (
+        abs(full - shown) <= 0.51 * 10**-decimals or abs(full * 100 - shown) <= 0.51 * 10**-decimals
+    )
+
+
+def _names_agree(group: list[Candidate], item: Candidate) -> bool:
+    ours = {w for c in group for _, n in c.names for w in words(n)}
+    theirs = {w for _, n in item.names for w in words(n)} | set(words(item.expression))
+    return bool(ours & theirs) or any(c.file == item.file and abs(c.line - item.line) <= 3 for c in group)
+
+
+def named(groups: list[list[Candidate]]) -> dict[str, list[Candidate]]:
+    """Each group under its best name; where two compete, what tells them apart is added, else a number."""
+    found: dict[str, list[Candidate]] = {}
+    for group in groups:
+        names = sorted(((rank, name) for c in group for rank, name in c.names), key=lambda n: n[0])
+        base = names[0][1] if names else "value"
+        qualifier = next((c.qualifier for c in group if c.qualifier), "")
+        options = [f"{base}/{qualifier}" if qualifier else base]
+        options += [f"{n}/{qualifier}" if qualifier else n for r, n in names[1:] if r < 40]
+        options += [f"{options[0]}_{n}" for n in range(2, 500)]
+        found[next(o for o in options if o not in found)] = group
+    return found
+
+
+def as_metric(group: list[Candidate]) -> dict[str, Any]:
+    best = max(group, key=lambda c: (len(c.points) if c.series or len(c.points) > 1 else 0, c.exact))
+    return {
+        "points": _ordered(best.points),
+        "series": best.series or len(best.points) > 1,
+        "witnesses": [c.witness() for c in group],
+        "training": next((c.training for c in group if c.training is not None), None),
+    }
+
+
+def _ordered(points: list[tuple[int | None, float, int]]) -> list[list[Any]]:
+    """Points with their own steps where those grow, else counted."""
+    steps = [p[0] for p in points]
+    growing = all(s is not None for s in steps) and all(a < b for a, b in itertools.pairwise(steps))  # type: ignore[operator]
+    return [[p[0] if growing else i, p[1], p[2]] for i, p in enumerate(points)]
