@@ -31,6 +31,13 @@ def test_an_ask_becomes_an_environment_that_works(world: World) -> None:
     assert "iniconfig==2.1.0" in world.log(row) and "Ready in" in world.log(row)
 
 
+def test_pip_says_where_packages_are_changed(world: World) -> None:
+    (row,) = world.over(world.ask_lock(SMALL).id)
+    for command in ([row.python, "-m", "pip"], [row.python.parent / "pip"], [row.python.parent / "pip3"]):
+        said = subprocess.run([*command, "install", "six"], capture_output=True, text=True, check=False)
+        assert said.returncode == 1 and "Environments page" in said.stderr
+
+
 def test_one_lock_is_built_once_for_everybody(world: World) -> None:
     with world.host.database.write() as db:
         second = projects.create(db, world.owner, "Second")

@@ -78,7 +78,13 @@ def test_environments_share_their_files(world: World) -> None:
     files = [next(row.path.glob("lib/python*/site-packages/iniconfig/__init__.py")) for row in (first, second)]
     assert files[0].samefile(files[1])
     bytecode = [sorted(file.parent.glob("__pycache__/__init__.*.pyc")) for file in files]
-    assert len(bytecode[0]) == 1 and len(bytecode[1]) == 1
+    assert len(bytecode[0]) == 1 and bytecode[0][0].samefile(bytecode[1][0])
+    (third,) = world.over(world.ask_lock("iniconfig==2.1.0", "wcwidth==0.2.13", "six==1.17.0").id)
+    program = "import iniconfig, six, wcwidth; print(iniconfig.__cached__)"
+    said = subprocess.run([third.python, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+    assert Path(said).samefile(bytecode[0][0])
+    again = [line for line in world.log(third).splitlines() if "compiled before" in line]
+    assert again and int(again[0].split()[0]) <= 1, "only six is new"
 
 
 def test_sweep_keeps_what_is_needed_and_what_is_being_built(tmp_path: Path) -> None:

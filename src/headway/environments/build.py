@@ -177,10 +177,11 @@ class _Builder:
                    "hardlink", "--allow-empty-requirements", *self.wheels()])  # fmt: skip
         site = bytecode.site_packages(place)
         (site / "headway.pth").write_text(PTH_LINE, encoding="utf-8")
+        _explain_pip(site, place / "bin")
         self.check(python, lock.pins(locked))
         say("Preparing for a fast start ...")
-        linked, compiled = bytecode.compile_all(place, self.store.root)
-        say(f"{compiled} modules compiled, {linked} taken from other environments")
+        linked, compiled = bytecode.compile_all(place, Path(self.environ["UV_CACHE_DIR"]) / "headway-bytecode")
+        say(f"{compiled} modules compiled, {linked} compiled before")
         facts = {"format": lock.FORMAT, "python": interpreter.version, "platform": interpreter.platform,
                  "size": size_of(place), "packages": len(lock.pins(locked))}  # fmt: skip
         self.store.publish(place, digest, facts)
@@ -228,6 +229,28 @@ class _Builder:
 
     def step(self, state: str) -> None:
         _write(self.folder / STATE, {"state": state})
+
+
+_NO_PIP = """\
+import sys
+
+if __name__ == "__main__":
+    sys.exit(
+        "This environment is shared and read-only: nothing can be installed into it from here.\\n"
+        "Add the package on the project's Environments page (or: headway env build); kernels that start then have it."
+    )
+"""
+
+
+def _explain_pip(site: Path, scripts: Path) -> None:
+    """What answers to `%pip install` and `!pip install`. Without it the shell would find some other Python's pip."""
+    if (site / "pip").exists():
+        return  # it was asked for
+    (site / "pip.py").write_text(_NO_PIP, encoding="utf-8")
+    for name in ("pip", "pip3"):
+        script = scripts / name
+        script.write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -m pip "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
 
 
 def say(text: str) -> None:

@@ -1,14 +1,18 @@
 """Bytecode for an environment: compiled once for each package, then shared.
 
 Without it the first `import pandas` of every process in a read-only environment compiles everything again and keeps nothing
-(measured: 6.1 s instead of 1.7 s). Compiling costs 11 s, so what an earlier environment has compiled of the very same package
-is linked instead. The files are of the "unchecked" kind (PEP 552): a source in the store never changes.
+(measured: 6.1 s instead of 1.7 s). Compiling costs ten seconds and more, so what was compiled is kept beside uv's cache, by the
+package's own list of its files and their hashes (RECORD), and linked into the next environment that has the very same package.
+The files are of the "unchecked" kind (PEP 552): a source in the store never changes.
 """
 
 from __future__ import annotations
 
 import csv
+import errno
+import hashlib
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -27,22 +31,25 @@ for line in sys.stdin:
 """
 
 
-def compile_all(environment: Path, store: Path) -> tuple[int, int]:
-    """Give every module its bytecode; returns (linked from other environments, compiled now)."""
+def compile_all(environment: Path, cache: Path) -> tuple[int, int]:
+    """Give every module its bytecode; returns (taken from the cache, compiled now)."""
     site = site_packages(environment)
     tag = "cpython-" + site.parent.name.removeprefix("python").replace(".", "")
-    donors = [found for found in store.glob(f"*/lib/{site.parent.name}/site-packages") if not found.samefile(site)]
     linked, missing = 0, []
+    fresh: list[tuple[Path, list[Path]]] = []
     for record in sorted(site.glob("*.dist-info/RECORD")):
-        sources = _sources(record)
-        donor = _donor(record, donors)
-        for source in sources:
-            target = site / source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc"
-            if donor is not None and _link(donor / target.relative_to(site), target):
+        targets = [_bytecode(source, tag) for source in _sources(record)]
+        kept = cache / tag / hashlib.sha256(record.read_bytes()).hexdigest()[:32]
+        for target in targets:
+            if _link(kept / target, site / target):
                 linked += 1
             else:
-                missing.append(site / source)
+                missing.append(site / target.parent.parent / f"{target.name.removesuffix(f'.{tag}.pyc')}.py")
+        if not kept.is_dir():
+            fresh.append((kept, targets))
     _compile(environment / "bin" / "python", missing)
+    for kept, targets in fresh:
+        _keep(site, kept, targets)
     return linked, len(missing)
 
 
@@ -60,25 +67,36 @@ def _sources(record: Path) -> list[Path]:
     ]
 
 
-def _donor(record: Path, donors: list[Path]) -> Path | None:
-    """Another environment's `site-packages` with byte for byte the same package."""
-    content = record.read_bytes()
-    for site in donors:
-        twin = site / record.parent.name / record.name
-        if twin.is_file() and twin.read_bytes() == content:
-            return site
-    return None
+def _bytecode(source: Path, tag: str) -> Path:
+    return source.parent / "__pycache__" / f"{source.stem}.{tag}.pyc"
 
 
 def _link(source: Path, target: Path) -> bool:
+    """The same file under a second name, a copy where the two lie on different disks; False if there is no source."""
     try:
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, target)
     except FileExistsError:
         return True
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+            raise
+        shutil.copyfile(source, target)
     return True
+
+
+def _keep(site: Path, kept: Path, targets: list[Path]) -> None:
+    """Put a package's bytecode into the cache, whole or not at all; of two builders the first one's stays."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
+    for target in targets:
+        _link(site / target, building / target)
+    try:
+        building.rename(kept)
+    except OSError:
+        shutil.rmtree(building)
 
 
 def _compile(python: Path, sources: list[Path]) -> None:
