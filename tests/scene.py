@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,21 +49,20 @@ class Scene:
     def keep(self) -> None:
         """What there is now is what `restore` brings back."""
         if self.world.host.database.sqlite:
-            self._settle()
-            shutil.copyfile(self._database, self._kept)
+            self._copy(self._database, self._kept)
 
     def restore(self) -> None:
         """Everything as it was when the scene was made, or last kept."""
-        self._settle()
-        for ending in ("-wal", "-shm"):
-            Path(f"{self._database}{ending}").unlink(missing_ok=True)
-        shutil.copyfile(self._kept, self._database)
+        self._copy(self._kept, self._database)
         cache.of(self.world.host.database.engine).clear()
         write_files(self.world, self.project)
 
-    def _settle(self) -> None:
+    def _copy(self, source: Path, target: Path) -> None:
+        # As a transaction of SQLite's own, so that connections that are still open see it happen.
         self.world.host.database.group(lambda _: None)  # what was queued is committed
-        self.world.host.database.engine.dispose()
+        with closing(sqlite3.connect(source)) as from_, closing(sqlite3.connect(target, timeout=30)) as to:
+            to.execute("PRAGMA synchronous=OFF")
+            from_.backup(to)
 
 
 def write_files(world: World, project: Project) -> None:
