@@ -104,9 +104,30 @@ def test_bodies_that_are_no_request(http: httpx.Client, content: bytes) -> None:
 
 
 HOSTILE = [
-    "../../etc/passwd", "..%2f..%2fetc", "%2e%2e%2fx", "%252e%252e%252fx", "..\\..\\x", "C:\\x", "C:x", "\\\\srv\\x",
-    "/etc/passwd", "~/x", "a\0b", "x" * 4097, "CON", "aux.txt", "a/../b", "a//b", "./a", "a/.", "a#b", "a?b", "dir/ ", "tab\there", "a" * 256,
-]  # fmt: skip
+    "../../etc/passwd",
+    "..%2f..%2fetc",
+    "%2e%2e%2fx",
+    "%252e%252e%252fx",
+    "..\\..\\x",
+    "C:\\x",
+    "C:x",
+    "\\\\srv\\x",
+    "/etc/passwd",
+    "~/x",
+    "a\0b",
+    "x" * 4097,
+    "CON",
+    "aux.txt",
+    "a/../b",
+    "a//b",
+    "./a",
+    "a/.",
+    "a#b",
+    "a?b",
+    "dir/ ",
+    "tab\there",
+    "a" * 256,
+]
 
 
 @pytest.mark.parametrize("path", HOSTILE, ids=range(len(HOSTILE)))
