@@ -209,7 +209,7 @@ def test_the_rail_opens_on_a_phone(tab: Page) -> None:
     tab.goto("/")
     expect(tab.locator(".rail")).to_be_hidden()
     tab.locator("[data-rail]").click()
-    expect(tab.locator(".rail nav")).to_be_visible()
+    expect(tab.locator(".rail-project")).to_be_visible()
     tab.keyboard.press("Escape")
     expect(tab.locator(".rail")).to_be_hidden()
     expect(tab.locator("[data-rail]")).to_be_focused()

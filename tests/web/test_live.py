@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from starlette.requests import Request
 
 from headway.web import live
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """On a thread of its own: this one may have the browser's event loop already."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, work).result()
 
 
 class Viewer:
@@ -69,14 +80,14 @@ def test_a_growing_file_arrives_whole_and_ends(tmp_path: Path) -> None:
     async def view(offset: int) -> list[tuple[int, bytes]]:
         return [piece async for piece in live.tail(Viewer(), path, offset, ended)]  # type: ignore[arg-type]
 
-    pieces = asyncio.run(view(0))
+    pieces = run(view(0))
     assert b"".join(data for _, data in pieces) == b"one\ntwo\nthree\n"
     assert [offset for offset, _ in pieces] == [4, 8, 14]
-    assert b"".join(data for _, data in asyncio.run(view(8))) == b"three\n"
+    assert b"".join(data for _, data in run(view(8))) == b"three\n"
 
 
 def test_a_viewer_that_left_is_let_go(tmp_path: Path) -> None:
     async def view() -> int:
         return len([piece async for piece in live.tail(Viewer(3), tmp_path / "none", 0, lambda: False)])  # type: ignore[arg-type]
 
-    assert asyncio.run(view()) == 0
+    assert run(view()) == 0

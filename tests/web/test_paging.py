@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headway.errors import BadInput
@@ -17,6 +17,7 @@ VALUES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_round_trip(values: list[str | int | float | None]) -> None:
     text = cursor(values)
@@ -25,6 +26,7 @@ def test_round_trip(values: list[str | int | float | None]) -> None:
         assert uncursor(text, len(values)) == values
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_anything_else_is_bad_input(text: str) -> None:
     try:
