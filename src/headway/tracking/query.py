@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
 from headway.tracking import keys
 from headway.tracking.conditions import compare, compare_indexed, compare_metric
 from headway.tracking.search import NULL_OPS, Clause, Order
-from headway.tracking.tables import Dataset, Input, Param, Run, Summary, Tag
+from headway.tracking.tables import HEAD, Dataset, Input, Param, Run, Summary, Tag
 from headway.web.paging import cursor, uncursor
 
 RUN: Any = Run.__table__
@@ -112,7 +112,8 @@ def _rows(q: _Question, after: list[Any] | None, limit: int, having: bool | None
     """`having`: only runs with a value for the first key (True), only those without (False), all (None)."""
     source: Any = RUN
     first = q.sort[0]
-    where = [_condition(q, c) for c in q.clauses]
+    walked = (first.order.kind, first.order.key) if having else None  # its conditions narrow the walk itself
+    where = [_condition(q, c) for c in q.clauses if (c.kind, c.key) != walked]
     if q.scope.lifecycle is not None:
         where.append(RUN.c.lifecycle == q.scope.lifecycle)
     if not q.scope.children:
@@ -147,7 +148,10 @@ def _order(q: _Question, having: bool | None) -> list[Any]:
     for place, key in enumerate(q.sort):
         if key.rank is not None and not (place == 0 and having) and not _never_missing(key):
             found.append(key.rank)
-        found.append(key.value if key.order.ascending else key.value.desc())
+        columns = [key.value]
+        if having and place == 0 and key.order.kind in VALUES and q.db.get_bind().dialect.name == "sqlite":
+            columns = [func.substr(key.value, 1, HEAD), key.value]  # as the index has it
+        found += [c if key.order.ascending else c.desc() for c in columns]
     return [*found, RUN.c.uuid]
 
 

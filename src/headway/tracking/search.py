@@ -240,9 +240,13 @@ def identify(raw: str, grammar: Grammar, attributes: frozenset[str]) -> tuple[st
     if kind == "attribute":
         key = grammar.synonyms.get(key, key)
         if key not in attributes:
-            raise BadInput(f"Invalid attribute key '{key}' specified. Valid keys are {sorted(attributes)}.", hint=EXAMPLE)
+            raise BadInput(
+                f"Invalid attribute key '{key}' specified. Valid keys are {sorted(attributes)}.", hint=EXAMPLE
+            )
     elif kind == "dataset" and key not in ("name", "digest", "context"):
-        raise BadInput(f"Invalid dataset key '{key}' specified. Valid keys are ['context', 'digest', 'name'].", hint=EXAMPLE)
+        raise BadInput(
+            f"Invalid dataset key '{key}' specified. Valid keys are ['context', 'digest', 'name'].", hint=EXAMPLE
+        )
     if not key:
         raise BadInput(f"'{raw}' lacks a key after the dot.", hint=EXAMPLE)
     return kind, key

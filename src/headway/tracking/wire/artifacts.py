@@ -21,6 +21,7 @@ from headway.tracking.tables import Artifact
 from headway.tracking.wire import shapes, unserved
 from headway.tracking.wire.call import Call, committed, endpoint, respond
 from headway.tracking.wire.runs import run_id
+from headway.web import safety
 
 _PLACE = re.compile(r"(?:[^/]+/)*?(?P<owner>[0-9a-f]{32}|[mv]-[0-9a-f]{32})/artifacts(?:/(?P<rest>.+))?")
 
@@ -128,6 +129,7 @@ def _check(host: Host, who: Who, owner: str) -> None:
 
 async def receive(request: Request, host: Host) -> Any:
     """The body as a stored blob, written piece by piece. Raises `TooLarge`, `StorageFull`; then nothing is left behind."""
+    safety.streams(request)
     writer = await to_thread.run_sync(host.blobs.writer, host.settings.upload_mb << 20)
     try:
         pieces, size = [], 0
