@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import httpx2 as httpx
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.conftest import free_port
+from tests.conftest import PACKAGES, free_port
 
 T = TypeVar("T")
 BIN = Path(sys.executable).parent
@@ -44,7 +44,7 @@ class Served:
         }
         self.environ |= {
             "HEADWAY_HOME": str(home), "HEADWAY_PORT": str(self.port), "HEADWAY_GATEWAY_PORT": str(gateway),
-            "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", **environ,
+            "PYTHONUNBUFFERED": "1", "NO_COLOR": "1", "UV_CACHE_DIR": str(PACKAGES), **environ,
         }  # fmt: skip
         self.process: subprocess.Popen[str] | None = None
         self.output: list[str] = []

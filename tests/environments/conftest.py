@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,13 +23,12 @@ from headway.settings import Settings
 from headway.storage.blobs import Blobs
 from headway.storage.database import Base, Database
 from headway.storage.vault import Vault
-
-CACHE = Path(tempfile.gettempdir()) / f"headway-test-packages-{os.getuid()}"
+from tests.conftest import PACKAGES
 
 
 @pytest.fixture(autouse=True)
 def package_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("UV_CACHE_DIR", str(CACHE))
+    monkeypatch.setenv("UV_CACHE_DIR", str(PACKAGES))
 
 
 class World:

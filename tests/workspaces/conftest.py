@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,8 +35,8 @@ from headway.settings import Settings
 from headway.storage.blobs import Blobs
 from headway.storage.database import Base, Database
 from headway.storage.vault import Vault
+from tests.conftest import PACKAGES
 
-PACKAGES = Path(tempfile.gettempdir()) / f"headway-test-packages-{os.getuid()}"
 NOTEBOOK = {
     "cells": [
         {

@@ -5,19 +5,19 @@ JupyterLab asks for something every few seconds while a tab is open, so "nobody 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable
 
+import httpcore
+
 from headway.clock import now_ms
 from headway.engines.host import Host
-from headway.errors import HeadwayError
 from headway.people.rules import Who
 from headway.projects.tables import Project
-from headway.web import proxy
 from headway.workspaces import process, service
 
 HOUR_MS = 3_600_000
+_ANSWER_S = 5.0
 _PLATFORM = Who("headway", "headway")
 _seen: dict[str, dict[str, int]] = {}  # by the server's name, as one process may hold two
 
@@ -39,15 +39,13 @@ def idle(found: Iterable[tuple[Project, int]], now: int, hours: int) -> list[Pro
 
 def busy(host: Host, project: Project) -> bool:
     """Whether one of its kernels works. One that can't be asked counts as working: nothing is stopped by mistake."""
-
-    async def ask() -> bool:
-        try:
-            where = f"{process.base_url(project)}api/kernels"
-            status, body = await proxy.ask(service.target(host, _PLATFORM, project), where)
-            return status != 200 or any(kernel["execution_state"] == "busy" for kernel in json.loads(body))
-        except (HeadwayError, ValueError, KeyError):
-            return True
-        finally:
-            await proxy.close()
-
-    return asyncio.run(ask())
+    target = service.target(host, _PLATFORM, project)
+    headers = [("Host", "localhost"), *target.headers.items()]
+    url = f"http://localhost{process.base_url(project)}api/kernels"
+    limits = dict.fromkeys(("connect", "read", "write", "pool"), _ANSWER_S)
+    try:
+        with httpcore.ConnectionPool(uds=str(target.socket)) as pool:
+            answer = pool.request("GET", url, headers=headers, extensions={"timeout": limits})
+        return answer.status != 200 or any(kernel["execution_state"] == "busy" for kernel in json.loads(answer.content))
+    except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError, ValueError, KeyError):
+        return True
