@@ -46,7 +46,7 @@ def test_output_comes_as_it_was_printed(cli: Cli) -> None:
     done = cli("run", str(path))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "50 %\r100 %\nhéllo ✓\nto stderr\nno end\n"
-    run_id = cli.json("runs", "list", "--filter", "tags.`headway.path` = 'printing.py'")["runs"][0]["run_id"]
+    run_id = cli.json("runs", "list", "--filter", "tags.`headway.path` LIKE '%printing.py'")["runs"][0]["run_id"]
     assert cli.ok("runs", "logs", run_id) == "50 %\r100 %\nhéllo ✓\nto stderr\nno end"
     assert cli.json("runs", "logs", run_id)["log"].endswith("no end")
     watched = cli("runs", "watch", run_id, "--json")
@@ -164,7 +164,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such file": (("run", "nowhere.py"), 1, "There is no 'nowhere.py' here, nor in project"),
     "no such path": (("run", "/nowhere/train.py"), 2, "There is no file"),
     "not to be run": (("run", "cars.csv"), 1, "can't be run"),
-    "broken notebook": (("run", "broken.ipynb"), 1, "JSON is broken at line 1, column 10"),
+    "broken notebook": (("run", "broken.ipynb"), 1, "JSON is broken at line 1, column"),
     "no notebook": (("run", "list.ipynb"), 1, "no list of cells"),
     "parameter without value": (("run", "train.py", "-p", "lr"), 2, "is not NAME=VALUE"),
     "parameter twice": (("run", "train.py", "-p", "lr=1", "-p", "lr=2"), 2, "given twice"),
@@ -173,7 +173,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "foreign project": (("run", "train.py", "--project", "elsewhere"), 1, "There is no such project"),
     "no environment": (("run", "train.py", "--env", "0" * 32), 1, "There is no"),
     "too little memory": (("run", "train.py", "--memory", "1"), 2, "32"),
-    "no such run": (("runs", "show", "0" * 32), 1, "There is no such run"),
+    "no such run": (("runs", "show", "0" * 32), 1, "not found"),
     "no such beginning": (("runs", "show", "zzz"), 1, "There is no run 'zzz'"),
     "bad filter": (("runs", "list", "--filter", "metrics.rmse >"), 1, ""),
     "one run to compare": (("runs", "compare", "a"), 2, "two runs or more"),
@@ -198,12 +198,13 @@ def test_what_is_refused(cli: Cli, case: str) -> None:
     (cli.work / "broken.ipynb").write_text('{"cells": [')
     (cli.work / "list.ipynb").write_text("[]")
     args = tuple(str(cli.work / arg) if arg in ("broken.ipynb", "list.ipynb") else arg for arg in args)
-    done = cli(*args, input='{"inputs": [[1]]}')
+    done = cli(*args, "--json", input='{"inputs": [[1]]}')
     assert done.returncode == code, (done.stdout, done.stderr)
     assert said in " ".join(done.stderr.split())
     if code == 1:
-        answer = json.loads(cli(*args, "--json", input='{"inputs": [[1]]}').stdout)
-        assert answer["error"]["message"]
+        assert json.loads(done.stdout)["error"]["message"]
+    else:
+        assert done.stdout == ""
 
 
 def test_an_unknown_token(cli: Cli) -> None:

@@ -12,7 +12,7 @@ from headway.cli.follow import follow, tell
 from headway.cli.options import InProject, Json, connect, examples, new, project_of
 from headway.errors import NotFound
 from headway.sdk import address
-from headway.sdk.client import Client
+from headway.sdk.client import Client, part
 from headway.sdk.runs import Runs
 
 app = new()
@@ -101,6 +101,7 @@ def _place(client: Client, path: str, folder: Path | None, said: str | None) -> 
     try:
         runs.client.get(f"{runs.base}/parameters", path=path)
     except NotFound:
+        runs.client.get(f"/api/v1/projects/{part(runs.project)}")  # is it the project that is not there?
         raise NotFound(
             f"There is no '{path}' here, nor in project {runs.project}.", hint="Check the name, or change the folder."
         ) from None
