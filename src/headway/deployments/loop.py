@@ -11,6 +11,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
@@ -29,7 +30,8 @@ from headway.engines.tables import Process
 from headway.environments import service as environments
 from headway.environments.states import CANCELLED
 from headway.environments.states import FAILED as BUILD_FAILED
-from headway.errors import HeadwayError
+from headway.errors import HeadwayError, Unavailable
+from headway.events import EndpointChanged, EnvironmentChanged, Event, ProcessChanged
 from headway.models import service as models
 from headway.people.credentials import digest
 from headway.people.rules import Who
@@ -39,26 +41,56 @@ log = logging.getLogger("headway.deployments")
 INTERVAL_S = 0.25
 _PLATFORM = Who("", "headway", admin=True)
 START_MS = 180_000
+ALL_MS = 2_000  # a token that was revoked, or a change by another server, takes effect within this
 
 
 def step(host: Host, now: int) -> None:
-    """One look at everything."""
-    ensure_gateway(host)
+    """A look at what is under way; at everything when something changed here, and every two seconds."""
+    seen = _seen(host)
     with host.database.read() as db:
         under_way = list(db.execute(select(Revision.id, Revision.state).where(Revision.state.in_(states.UNDER_WAY))))
+    if not under_way and not seen.changed and now - seen.all_at < ALL_MS:
+        return
+    seen.changed, seen.all_at = False, now
+    ensure_gateway(host)
     for revision_id, state in under_way:
         try:
             _STEPS[state](host, revision_id, now)
+        except Unavailable as error:
+            log.warning("revision %s (%s), tried again: %s", revision_id, state, error)
         except HeadwayError as error:
             _fail(host, revision_id, state, error.message, error.hint)
         except Exception:
             log.exception("revision %s (%s)", revision_id, state)
-            _fail(
-                host, revision_id, state, "Something went wrong on our side.", "The server's log has it. Deploy again."
-            )
+            hint = "The server's log has it. Deploy again."
+            _fail(host, revision_id, state, "Something went wrong on our side.", hint)
     write_routes(host, now)
     _replicas(host)
     _clear(host)
+
+
+@dataclass
+class _Seen:
+    """What one server knows: whether something was published since the last look at everything, and when that was."""
+
+    changed: bool = True
+    all_at: int = 0
+
+
+_known: dict[str, _Seen] = {}
+
+
+def _seen(host: Host) -> _Seen:
+    found = _known.get(host.name)
+    if found is None:
+        found = _known[host.name] = _Seen()
+
+        def note(_host: Host, _event: Event, seen: _Seen = found) -> None:
+            seen.changed = True
+
+        for kind in (EndpointChanged, EnvironmentChanged, ProcessChanged):
+            host.bus.subscribe(kind, note)
+    return found
 
 
 def ensure_gateway(host: Host) -> None:
