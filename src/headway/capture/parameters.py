@@ -30,6 +30,7 @@ class Parameters:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.found: dict[str, Parameter] = {}
+        self._by_name: dict[str, list[Parameter]] = {}
         self.known: set[str] = set()  # names that a fitted object takes
         self._tried: dict[tuple[Any, str], dict[str, list[Any]]] = {}
         self._sites: dict[tuple[Any, str], tuple[str, int]] = {}
@@ -40,14 +41,17 @@ class Parameters:
         if value is None or (isinstance(value, (list, dict)) and len(str(value)) > 500):
             return
         witness = {"source": source, "file": file, "line": line}
-        for key in (name, f"{owner}.{name}" if owner else name, *(f"{name}_{n}" for n in range(2, 9))):
-            known = self.found.get(key)
-            if known is None:
-                self.found[key] = Parameter(key, value, [witness])
-                return
-            if known.value == value and type(known.value) in (type(value), int, float):
+        for known in self._by_name.get(name, ()):
+            if known.value == value and (
+                type(known.value) is type(value) or {type(known.value), type(value)} == {int, float}
+            ):
                 if len(known.witnesses) < 5 and witness not in known.witnesses:
                     known.witnesses.append(witness)
+                return
+        for key in (name, f"{owner}.{name}" if owner else name, *(f"{name}_{n}" for n in range(2, 9))):
+            if key not in self.found:
+                made = self.found[key] = Parameter(key, value, [witness])
+                self._by_name.setdefault(name, []).append(made)
                 return
 
     # -- facts
@@ -55,7 +59,7 @@ class Parameters:
     def fit(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         """One fit. Of many at one line, what varies becomes the list of the values that were tried."""
         file, line = str(site.get("file", "")), int((site.get("at") or [0])[0])
-        owner = str(fact.get("inner") or fact["cls"])
+        owner = str(fact["cls"])
         tried = self._tried.setdefault((fact.get("s"), owner), {})
         self.known |= {n.rsplit("__", 1)[-1] for n in (*(fact.get("params") or {}), *(fact.get("defaults") or {}))}
         for name, value in (fact.get("params") or {}).items():
