@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,18 +51,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A real PostgreSQL server of our own, on a UNIX socket in a temporary folder."""
     if POSTGRES_BIN is None:
         pytest.fail("PostgreSQL is not installed. `make test` installs it (as root: apt-get install postgresql).")
-    folder = tmp_path_factory.mktemp("postgres")
+    # Not below pytest's folder: each pytest that starts meanwhile closes that one to everybody but its own user.
+    folder = Path(tempfile.mkdtemp(prefix="headway-postgres-"))
     as_user: list[str] = []
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         user = pwd.getpwnam("postgres")
         os.chown(folder, user.pw_uid, user.pw_gid)
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and parent != Path("/") and parent != Path("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o011)
         as_user = ["runuser", "-u", "postgres", "--"]
     data = folder / "data"
     run: dict[str, Any] = {"check": True, "capture_output": True, "cwd": "/"}
