@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
