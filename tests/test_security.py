@@ -9,8 +9,10 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from httpx import Response
 from starlette.testclient import TestClient
@@ -547,6 +549,47 @@ def test_32_a_body_that_says_it_is_small(scene: Scene, owner: TestClient) -> Non
     assert answer.status_code == 413
 
 
+def test_32_no_kind_of_body_is_read_into_memory_for_a_stranger(tmp_path: Path) -> None:
+    """FastAPI reads a body before it knows who asks, whatever its type: that must end at the small limit, on every route."""
+    body = b"x" * (MEGABYTE + 1)
+    with open_world(tmp_path / "home", body_mb=1) as world:
+        small, stranger, greedy = make(world), world.client(), []
+        for route in unsafe(all_routes(world.app)):
+            for kind in ("application/octet-stream", "multipart/form-data; boundary=x"):
+                ask = fill(route, small)
+                answer = stranger.request(ask.method, ask.path, content=iter([body]), headers={"content-type": kind})
+                if answer.status_code not in (303, 400, 401, 403, 404, 413):
+                    greedy.append(f"{route.name}: {answer.status_code}")
+        assert not greedy
+        announced = {"content-length": str(MEGABYTE + 1), "content-type": "application/octet-stream"}
+        assert stranger.post("/api/v1/tokens", content=b"x", headers=announced).status_code == 413
+
+
+def test_32_a_body_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    """Asked without a client in between, so that what is read can be counted."""
+    with open_world(tmp_path / "home", body_mb=1) as world:
+        pieces, answers = 0, []
+        headers = [(b"host", HOST.encode()), (b"content-type", b"application/octet-stream")]
+        scope = {"type": "http", "method": "POST", "path": "/api/v1/tokens", "raw_path": b"/api/v1/tokens", "query_string": b"",
+                 "scheme": "http", "headers": headers, "server": ("127.0.0.1", 8640), "client": ("127.0.0.1", 1),
+                 "http_version": "1.1", "root_path": ""}  # fmt: skip
+
+        async def receive() -> dict[str, Any]:
+            nonlocal pieces
+            pieces += 1
+            return {"type": "http.request", "body": b"x" * (MEGABYTE // 4), "more_body": True}
+
+        async def send(message: Any) -> None:
+            answers.append(message)
+
+        async def ask() -> None:
+            await world.app(scope, receive, send)
+
+        anyio.run(ask)
+        assert answers[0]["status"] == 413
+        assert pieces <= 6
+
+
 @pytest.mark.parametrize("length", ["-1", "abc", "1e3", "1, 1"])
 def test_32_a_length_that_is_no_number(owner: TestClient, length: str) -> None:
     answer = owner.post(
@@ -555,7 +598,7 @@ def test_32_a_length_that_is_no_number(owner: TestClient, length: str) -> None:
     assert answer.status_code == 400
 
 
-def test_a_file_over_the_limit(tmp_path: Any) -> None:
+def test_a_file_over_the_limit(tmp_path: Path) -> None:
     with open_world(tmp_path / "home", upload_mb=1) as world:
         ada = world.user("ada")
         project = world.project("Churn", ada)

@@ -5,7 +5,7 @@ import pytest
 from headway.errors import Unprocessable
 from headway.people import passwords
 from headway.people.credentials import csrf_for, digest, new_secret, same
-from headway.people.names import one_line, user_name
+from headway.people.names import browser, one_line, user_name
 from headway.people.pages import safe_next
 from headway.people.throttle import Throttle
 
@@ -118,3 +118,26 @@ def test_a_name_for_display_keeps_letters_and_drops_tricks() -> None:
 )
 def test_next_never_leads_away(target: str, expected: str) -> None:
     assert safe_next(target) == expected
+
+
+@pytest.mark.parametrize(
+    ("agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0", "Firefox on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0) AppleWebKit/537.36 (KHTML) Chrome/142.0 Safari/537.36 Edg/142.0",
+            "Edge on Windows",
+        ),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15) AppleWebKit/605 (KHTML) Version/18 Safari/605",
+            "Safari on macOS",
+        ),
+        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/142.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18 Mobile Safari/604", "Safari on iPhone"),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("x" * 300, "x" * 60),
+        ("", "unknown"),
+    ],
+)
+def test_browsers_as_people_know_them(agent: str, name: str) -> None:
+    assert browser(agent) == name

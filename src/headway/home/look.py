@@ -16,7 +16,6 @@ from sqlalchemy.orm import Session, selectinload
 from headway.clock import now_ms
 from headway.deployments import service as deployments
 from headway.deployments import show
-from headway.deployments.states import UNDER_WAY
 from headway.deployments.tables import Endpoint, Revision
 from headway.engines.host import Host
 from headway.environments.tables import Environment, ProjectEnvironment
@@ -99,10 +98,6 @@ class EndpointLine:
     def failed_lately(self) -> bool:
         """Whether the last thing somebody deployed did not go live."""
         return self.newest is not None and self.newest.state == "failed"
-
-    @property
-    def under_way(self) -> bool:
-        return self.newest is not None and self.newest.state in UNDER_WAY
 
 
 @dataclass(frozen=True)

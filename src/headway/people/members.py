@@ -113,16 +113,6 @@ def accept(db: Session, user: User, secret: str) -> str | None:
     return row.project_id
 
 
-def forget_project(db: Session, project_id: str) -> None:
-    """A project is gone: nobody is in it, and no token or invitation leads to it."""
-    for member in db.scalars(select(Member).where(Member.project_id == project_id)):
-        tokens.revoke_all(db, member.user_id, project_id)
-        db.delete(member)
-    for row in db.scalars(select(Link).where(Link.project_id == project_id)):
-        db.delete(row)
-    forget(db)
-
-
 def _member(db: Session, project_id: str, user_id: str) -> Member:
     member = db.get(Member, (project_id, user_id))
     if member is None:

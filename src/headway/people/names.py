@@ -30,3 +30,15 @@ def one_line(text: str, field: str, longest: int = LONGEST) -> str:
     if len(found) > longest:
         raise Unprocessable(f"At most {longest} characters; this has {len(found)}.", field=field)
     return found
+
+
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"),
+            ("Linux", "Linux"))  # fmt: skip
+
+
+def browser(agent: str) -> str:
+    """`Firefox on Linux`, as a person knows it, of a browser's long User-Agent; its beginning where it is none we know."""
+    which = next((name for mark, name in _BROWSERS if mark in agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+    return " on ".join(part for part in (which, system) if part) if which else agent[:60] or "unknown"

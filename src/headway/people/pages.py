@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request, Response
 
 from headway.clock import now_ms
 from headway.errors import HeadwayError, NotFound, TooMany, Unauthenticated
-from headway.people import guard, members, passwords, service, sessions
+from headway.people import guard, members, names, passwords, service, sessions
 from headway.people.guard import Maybe, Person
 from headway.people.tables import User
 from headway.web.edge import Db, HostDep, ReadDb
@@ -221,7 +221,7 @@ def _settings(
         user=user,
         values=values or {"name": user.name, "full_name": user.full_name},
         errors=errors,
-        browsers=sessions.listed(db, user.id),
+        browsers=[(one, names.browser(one.browser)) for one in sessions.listed(db, user.id)],
         this_browser=sessions.key(mine) if mine else "",
         theme_choice=request.cookies.get(THEME_COOKIE, "") or "auto",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -9,6 +11,8 @@ from headway.errors import Unprocessable
 
 SHORTEST, LONGEST = 10, 1024
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# Each check takes 19 MiB for 20 ms; a crowd at the door must not take all memory, so few are let in at once.
+_turns = threading.BoundedSemaphore(4)
 # Somebody who doesn't exist has this hash, so that looking them up costs what a real check costs.
 _NOBODY = _hasher.hash("nobody has this password")
 
@@ -28,7 +32,8 @@ def matches(stored: str | None, password: str) -> bool:
     """Whether the password is the one stored. The time it takes doesn't tell whether there is a stored one."""
     too_long = len(password) > LONGEST
     try:
-        right = _hasher.verify(stored or _NOBODY, "" if too_long else password.encode("utf-8", "surrogatepass"))
+        with _turns:
+            right = _hasher.verify(stored or _NOBODY, "" if too_long else password.encode("utf-8", "surrogatepass"))
     except (VerificationError, InvalidHashError):
         return False
     return right and stored is not None and not too_long

@@ -19,6 +19,7 @@ from headway.people.guard import Signed
 from headway.people.rules import EDIT, OWN
 from headway.projects import files, paths, service
 from headway.projects.tables import Project
+from headway.web import safety
 from headway.web.edge import Db, HostDep, ReadDb
 
 router = APIRouter(prefix="/api/v1/projects", tags=["projects"])
@@ -144,6 +145,7 @@ def delete_file(who: Signed, db: Db, host: HostDep, slug: str, path: str) -> dic
 
 async def receive(request: Request, root: Path, parts: tuple[str, ...], limit: int) -> int:
     """Stream a request's body into a file; returns its size in bytes. A body cut short leaves no file."""
+    safety.streams(request)
     upload = files.Upload(root, parts, limit)
     await to_thread.run_sync(upload.__enter__)
     try:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from anyio import to_thread
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Depends, Form, Request, Response
 from starlette.datastructures import UploadFile
 
 from headway.clock import now_ms
@@ -18,6 +18,7 @@ from headway.people.rules import EDIT, OWN, ROLE_HELP
 from headway.projects import files, paths, preview, service
 from headway.projects.api import download
 from headway.projects.tables import Project
+from headway.web import safety
 from headway.web.edge import Db, HostDep, ReadDb
 from headway.web.nav import NavItem
 from headway.web.render import page, redirect
@@ -125,9 +126,9 @@ def download_page(who: Signed, db: ReadDb, host: HostDep, slug: str, path: str) 
     return download(service.folder(host, service.by_slug(db, who, slug)), paths.parts_of(path))
 
 
-@router.post("/p/{slug}/files/upload")
+@router.post("/p/{slug}/files/upload", dependencies=[Depends(safety.streams)])
 async def upload(request: Request, who: Signed, host: HostDep, slug: str) -> Response:
-    """One or more files of a form, into folder `path`."""
+    """One or more files of a form, into folder `path`. Nothing of it is read before it is known who sends it."""
 
     def allowed() -> Path:
         with host.database.read() as db:

@@ -13,6 +13,7 @@ from headway.people.guard import Signed
 from headway.people.rules import RUN
 from headway.projects import service as projects
 from headway.runs import sources
+from headway.web import safety
 from headway.web.answers import docs_responses
 from headway.web.edge import HostDep
 
@@ -28,6 +29,7 @@ async def send(request: Request, who: Signed, host: HostDep, slug: str) -> dict[
             return projects.by_slug(db, who, slug, RUN).id
 
     project_id = await to_thread.run_sync(allowed)
+    safety.streams(request)
     size = 0
     with tempfile.TemporaryFile(dir=host.settings.path()) as file:
         async for chunk in request.stream():

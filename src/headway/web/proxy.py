@@ -27,6 +27,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.typing import Subprotocol
 
 from headway.errors import HeadwayError, Unavailable
+from headway.web import safety
 
 CONNECT_S = 5.0
 READ_S = 600.0
@@ -98,6 +99,7 @@ async def http(request: Request, target: Target, *, path: bytes | None = None) -
     url = httpcore.URL(scheme=b"http", host=target.host.encode(), port=target.port, target=asked)
     headers = _request_headers(request, target)
     has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+    safety.streams(request)
     if has_body and "content-length" not in request.headers:
         headers.append((b"transfer-encoding", b"chunked"))
     limits = {"connect": CONNECT_S, "read": READ_S, "write": READ_S, "pool": WAIT_FOR_CONNECTION_S}

@@ -23,7 +23,7 @@ from headway.web import answers
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _PORTS = {"http": 80, "https": 443}
-_SMALL_BODIES = ("application/json", "application/x-www-form-urlencoded", "text/")
+_STREAMS = "headway.streams"
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; frame-src 'self'; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
@@ -42,6 +42,15 @@ HEADERS = {
 def install(app: FastAPI, settings: Settings) -> None:
     """Put the guard in front of all routes of `app`."""
     app.add_middleware(_Safety, settings=settings)
+
+
+def streams(connection: HTTPConnection) -> None:
+    """Say, before the body is read, that this route streams it: the limit for files holds, not the one for requests.
+
+    Everything else is read into memory, by FastAPI even before anybody has asked who is there; so the limit is small unless
+    a route that has looked at its caller asks for more.
+    """
+    connection.scope[_STREAMS] = True
 
 
 def hosts_of(settings: Settings) -> frozenset[str]:
@@ -124,6 +133,9 @@ class _Safety:
                 f"This server does not answer for '{host[1][:200]}'.",
                 hint="If that is its name, add it: HEADWAY_ALLOWED_HOSTS or --public-url.",
             )
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()):
+            return BadInput("Content-Length must be a whole number.")
         # A page of another site can make a browser send our cookie, but never an Authorization header of its choosing.
         unsafe = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
         trusted = scope["type"] == "http" and "authorization" in headers
@@ -132,31 +144,22 @@ class _Safety:
                 "This request comes from another site.",
                 hint="Open headway itself and do it there. A program sends a token instead of a cookie.",
             )
-        return self._size_problem(scope, headers)
-
-    def _size_problem(self, scope: Scope, headers: Headers) -> HeadwayError | None:
-        length = headers.get("content-length")
-        if scope["type"] != "http" or length is None:
-            return None
-        if not length.isascii() or not length.isdigit():
-            return BadInput("Content-Length must be a whole number.")
-        limit = self._limit(scope, headers)
-        return _too_large(limit) if int(length) > limit else None
-
-    def _limit(self, scope: Scope, headers: Headers) -> int:
-        kind = headers.get("content-type", "").strip().lower()
-        # PUT carries a file (an artifact) whatever its type is called; the route that takes it streams it.
-        return self._small if kind.startswith(_SMALL_BODIES) and scope["method"] != "PUT" else self._large
+        return None
 
     def _measured(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
-        limit, seen = self._limit(scope, headers), 0
+        seen = 0
+        announced = headers.get("content-length", "")
 
         async def measured() -> Message:
             nonlocal seen
+            limit = self._large if scope.get(_STREAMS) else self._small
+            # What is announced is refused before a byte of it is read, and what is not announced is counted as it comes.
+            if announced.isdigit() and int(announced) > limit:
+                raise _BodyTooLarge(limit)
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > limit:
-                raise HTTPException(413, _too_large(limit).message)
+                raise _BodyTooLarge(limit)
             return message
 
         return measured
@@ -169,8 +172,13 @@ class _Safety:
         await response(scope, receive, _hardened(scope, send))
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {limit >> 20} MiB.", hint="Send less at once, or upload it as a file.")
+class _BodyTooLarge(HTTPException, TooLarge):
+    """Both kinds at once: FastAPI lets an HTTPException through that is raised while it reads a body, and nothing else."""
+
+    def __init__(self, limit: int) -> None:
+        hint = "Send less at once, or upload it as a file."
+        HeadwayError.__init__(self, f"The body is larger than {limit >> 20} MiB.", hint=hint)
+        self.status_code, self.detail, self.headers = 413, self.message, None
 
 
 def _hardened(scope: Scope, send: Send) -> Send:
