@@ -267,7 +267,11 @@ def report(results: dict[tuple[str, int, int], list[dict[str, float]]], servers:
     for (name, rows, connections), found in results.items():
         middle = {k: statistics.median(f[k] for f in found) for k in found[0]}
         ours = results["headway", rows, connections]
-        ratios = [mine["rate"] / other["rate"] for mine, other in zip(ours, found, strict=True)]
+        # A server that answered nothing in a round on a busy machine: the ratio is not a number then.
+        ratios = [
+            mine["rate"] / other["rate"] if other["rate"] else float("inf")
+            for mine, other in zip(ours, found, strict=True)
+        ]
         ratio = statistics.median(ratios)
         goal = GOALS.get((name, connections)) if rows == 1 else None
         told = "" if name == "headway" else f"{ratio:7.1f}x ({min(ratios):.1f}-{max(ratios):.1f})"
