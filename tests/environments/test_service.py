@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from headway.engines.tables import Process
-from headway.environments import service
+from headway.environments import loop, service
 from headway.errors import BadInput, Conflict, Forbidden, NotFound
 from headway.projects import service as projects
 
@@ -84,6 +85,25 @@ def test_what_can_not_be_had_is_said_in_words(world: World, requirement: str, me
     assert not world.store.root.is_dir() or not [
         one for one in world.store.root.iterdir() if not one.name.startswith(".")
     ]
+
+
+def test_a_python_that_is_not_here(world: World) -> None:
+    text = '[project]\nrequires-python = ">=3.99"\ndependencies = ["iniconfig"]\n'
+    with world.host.database.write() as db:
+        row = service.ask(db, world.owner, world.project, text, "pyproject")
+    (row,) = world.over(row.id)
+    assert row.state == "failed"
+    assert row.message.startswith("Python >=3.99 is asked for, and this machine has ")
+    assert f"{sys.version_info.major}.{sys.version_info.minor}" in row.message
+
+
+def test_files_have_the_hashes_that_were_given(world: World) -> None:
+    (row,) = world.over(world.ask(f"{SMALL} --hash=sha256:{'0' * 64}").id)
+    assert row.state == "failed" and "iniconfig 2.1.0" in row.message and "hashes" in row.message
+    locked = (loop.folder(world.host, row.id) / "requirements.lock").read_text()
+    real = [word for word in locked.split() if word.startswith("--hash=")]
+    (row,) = world.over(world.ask(" ".join([SMALL, *real])).id)
+    assert row.state == "ready", row.message
 
 
 def test_what_a_person_asks_for_has_a_kernel(world: World) -> None:
