@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, false, func, or_, true
+from sqlalchemy import ColumnElement, and_, false, func, literal_column, or_, true
 from sqlalchemy.orm import Session
 
 from headway.tracking.search import Value
@@ -41,10 +41,16 @@ def compare(db: Session, column: Any, op: str, value: Value) -> ColumnElement[bo
 
 def compare_indexed(db: Session, column: Any, op: str, value: Value) -> ColumnElement[bool]:
     """As `compare`, for a long text whose index holds its first characters."""
-    exact = compare(db, column, op, value)
-    if op == "=" and isinstance(value, str):
-        return (func.substr(column, 1, HEAD) == value[:HEAD]) & exact
-    return exact
+    if op != "=" or not isinstance(value, str):
+        return compare(db, column, op, value)
+    found = head(column) == value[:HEAD]
+    # `column = value` beside it would let SQLite put the value into `head` too, and then no index matches
+    return found if len(value) < HEAD else and_(found, column.op("||")("") == value)
+
+
+def head(column: Any) -> ColumnElement[str]:
+    """The part of a text that its index holds; its numbers are written out, or no index would match."""
+    return func.substr(column, literal_column("1"), literal_column(str(HEAD)))
 
 
 def compare_metric(table: Any, op: str, value: Value) -> ColumnElement[bool]:

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, false, or_, select, true
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
 from headway.tracking import keys
-from headway.tracking.conditions import compare, compare_indexed, compare_metric
+from headway.tracking.conditions import compare, compare_indexed, compare_metric, head
 from headway.tracking.search import NULL_OPS, Clause, Order
-from headway.tracking.tables import HEAD, Dataset, Input, Param, Run, Summary, Tag
+from headway.tracking.tables import Dataset, Input, Param, Run, Summary, Tag
 from headway.web.paging import cursor, uncursor
 
 RUN: Any = Run.__table__
@@ -150,7 +150,7 @@ def _order(q: _Question, having: bool | None) -> list[Any]:
             found.append(key.rank)
         columns = [key.value]
         if having and place == 0 and key.order.kind in VALUES and q.db.get_bind().dialect.name == "sqlite":
-            columns = [func.substr(key.value, 1, HEAD), key.value]  # as the index has it
+            columns = [head(key.value), key.value]  # as the index has it
         found += [c if key.order.ascending else c.desc() for c in columns]
     return [*found, RUN.c.uuid]
 
