@@ -198,3 +198,25 @@ def test_doctor_says_what_is_wrong(fresh: Cli) -> None:
     bad = fresh.json("doctor", "--offline", code=1, HEADWAY_PORT="none")
     assert bad["well"] is False
     assert [one["state"] for one in bad["findings"] if one["about"] == "settings"] == ["problem"]
+
+
+def test_who_follows_a_run_does_not_notice_that_the_server_was_killed(fresh: Cli) -> None:
+    """Nothing the run printed is lost or doubled in the terminal, over a kill -9 and a new start of the server."""
+    fresh.env["HEADWAY_DEFAULT_REQUIREMENTS"] = "six"
+    where = ports()
+    up = fresh.json("up", "--detach", *where)
+    fresh.ok("project", "create", "Long")
+    (fresh.work / "count.py").write_text(
+        "import time\nfor i in range(60): print('line', i, flush=True); time.sleep(0.1)"
+    )
+    follower = fresh.start("run", "count.py")
+    try:
+        assert follower.stdout is not None
+        seen = [follower.stdout.readline() for _ in range(3)]
+        os.kill(up["pid"], signal.SIGKILL)
+        assert fresh.json("up", "--detach", *where)["pid"] != up["pid"]
+        out, err = follower.communicate(timeout=120)
+    finally:
+        follower.kill()
+    assert follower.returncode == 0, err
+    assert [*"".join(seen).splitlines(), *out.splitlines()] == [f"line {i}" for i in range(60)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,9 +27,11 @@ class Script:
         self.answers = list(answers)
         self.seen: list[Request] = []
         self.bodies: list[bytes] = []
+        self.tokens: list[str] = []
 
     def send(self, request: Request) -> Response:
         self.seen.append(request)
+        self.tokens.append(request.headers["Authorization"])
         if request.body is not None:
             self.bodies.append(request.body if isinstance(request.body, bytes) else request.body.read())
         answer = self.answers.pop(0)
@@ -175,3 +178,14 @@ def test_a_server_that_was_stopped_is_named_as_such() -> None:
     with pytest.raises(errors.Unavailable, match="is not running") as caught:
         client.get("/health")
     assert "headway up" in caught.value.hint
+
+
+def test_a_server_that_was_started_again_is_asked_with_its_new_token(tmp_path: Path) -> None:
+    path = tmp_path / "cli.json"
+    path.write_text(json.dumps({"url": "http://server", "token": "hw_new", "pid": 1}))
+    script = Script(Response(401, {}, b""), ok(1), Response(401, {}, b""))
+    client = Client(address=Address("http://server", "hw_old", str(path), 1), transport=script)
+    assert client.post("/x", {}) == 1
+    assert script.tokens == ["Bearer hw_old", "Bearer hw_new"]
+    with pytest.raises(errors.Unauthenticated):  # the file tells nothing new: no second try
+        client.get("/x")

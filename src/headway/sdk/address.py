@@ -55,12 +55,12 @@ def home(environ: Mapping[str, str] | None = None) -> Path:
 def local(environ: Mapping[str, str] | None = None) -> Address | None:
     """The server that was started last on the home folder, whether or not it still runs."""
     path = home(environ) / "cli.json"
-    return _read(path)
+    return read(path)
 
 
 def logged_in(environ: Mapping[str, str] | None = None) -> Address | None:
     """The server of `headway login`."""
-    return _read(login_file(environ))
+    return read(login_file(environ))
 
 
 def login_file(environ: Mapping[str, str] | None = None) -> Path:
@@ -126,7 +126,8 @@ def _from_file(path: str | None) -> str:
         raise BadInput(f"HEADWAY_TOKEN_FILE: {path} can't be read: {error.strerror}.") from None
 
 
-def _read(path: Path) -> Address | None:
+def read(path: Path) -> Address | None:
+    """What a file of ours says; None if it is not there. Raises `BadInput` for a damaged one."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         pid = values.get("pid", 0)
