@@ -49,7 +49,8 @@ def test_from_ask_to_use(database: Database) -> None:
         assert service.for_project(db, project) is not None
         with pytest.raises(Conflict):
             service.use(db, owner, project, asked.id)
-        again = service.ask(db, owner, project, "pandas", use=False)
+        again = service.ask(db, owner, project, "pandas", name="  my\u202e\n new\x00 one ", use=False)
+        assert again.name == "my new one"
         assert again.id != asked.id
         service.use(db, owner, project, again.id)
         service.cancel(db, owner, project, again.id)

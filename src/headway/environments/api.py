@@ -13,6 +13,7 @@ from headway.environments import service
 from headway.environments.loop import folder
 from headway.environments.tables import Environment
 from headway.people.guard import Signed
+from headway.people.rules import EDIT
 from headway.projects import service as projects
 from headway.web.answers import docs_responses
 from headway.web.edge import Db, HostDep, ReadDb
@@ -88,7 +89,7 @@ def index(db: ReadDb, who: Signed, slug: str) -> EnvironmentList:
 @router.post("", status_code=202)
 def ask(db: Db, who: Signed, slug: str, body: AskBody) -> EnvironmentOut:
     """Ask for an environment; it is built in the background."""
-    project = projects.by_slug(db, who, slug)
+    project = projects.by_slug(db, who, slug, EDIT)
     row = service.ask(
         db, who, project, body.text, body.kind, name=body.name, use=body.use, from_source=body.from_source
     )
@@ -123,12 +124,12 @@ def log(host: HostDep, db: ReadDb, who: Signed, slug: str, environment_id: str, 
 @router.post("/{environment_id}/cancel")
 def cancel(db: Db, who: Signed, slug: str, environment_id: str) -> EnvironmentOut:
     """Stop its build."""
-    project = projects.by_slug(db, who, slug)
+    project = projects.by_slug(db, who, slug, EDIT)
     return _out(service.cancel(db, who, project, environment_id), _current(db, project))
 
 
 @router.post("/{environment_id}/use")
 def use(db: Db, who: Signed, slug: str, environment_id: str) -> EnvironmentOut:
     """Let the project use it, now or as soon as it is ready."""
-    project = projects.by_slug(db, who, slug)
+    project = projects.by_slug(db, who, slug, EDIT)
     return _out(service.use(db, who, project, environment_id), _current(db, project))

@@ -184,7 +184,7 @@ async def _follow(request: Request, host: Host, row: Environment, offset: int) -
 @router.post("/p/{slug}/environments/{environment_id}/cancel")
 def cancel(who: Signed, db: Db, slug: str, environment_id: str) -> Response:
     """Stop a build."""
-    project = projects.by_slug(db, who, slug)
+    project = projects.by_slug(db, who, slug, EDIT)
     row = service.cancel(db, who, project, environment_id)
     return redirect(f"/p/{project.slug}/environments/{row.id}", "The build is being stopped.")
 
@@ -192,7 +192,7 @@ def cancel(who: Signed, db: Db, slug: str, environment_id: str) -> Response:
 @router.post("/p/{slug}/environments/{environment_id}/use")
 def use(who: Signed, db: Db, slug: str, environment_id: str) -> Response:
     """Let the project use it."""
-    project = projects.by_slug(db, who, slug)
+    project = projects.by_slug(db, who, slug, EDIT)
     row = service.use(db, who, project, environment_id)
     said = "New kernels and runs use it now." if row.ready else "The project changes to it as soon as it is ready."
     return redirect(f"/p/{project.slug}/environments/{row.id}", said)

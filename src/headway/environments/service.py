@@ -213,7 +213,7 @@ def _add(
     row = Environment(
         id=new_id(),
         project_id=project_id,
-        name=name[:120],
+        name=_one_line(name),
         kind=kind,
         asked=text,
         requirements=json.dumps(asked.requirements),
@@ -251,6 +251,11 @@ def _copy(source: Environment, target: Environment) -> None:
     for name in ("hash", "lock", "folder", "python_version", "size", "packages", "state"):
         setattr(target, name, getattr(source, name))
     target.reused, target.started_at, target.ended_at = True, target.created_at, target.created_at
+
+
+def _one_line(name: str) -> str:
+    """A name for lists and kernel menus: what can't be seen is left out."""
+    return " ".join("".join(char for char in name if char.isprintable() or char == " ").split())[:120] or "unnamed"
 
 
 def _named(kind: str) -> str:
