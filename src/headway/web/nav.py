@@ -9,7 +9,8 @@ class NavItem:
     """One entry of the rail.
 
     `icon` is a name of `static/icons.txt`. `path` is relative to the project (`runs` -> `/p/<slug>/runs`) unless it starts
-    with `/`. `also` are further paths at which a reader is inside the entry (`compare` is inside runs). Entries are shown by `order` (tens, so that others fit between) to those who may `verb` in the project.
+    with `/`. `also` are further paths at which a reader is inside the entry (`compare` is inside runs). Entries are shown
+    by `order` (tens, so that others fit between) to those who may `verb` in the project.
     """
 
     label: str
