@@ -102,6 +102,6 @@ def tree() -> dict[str, type[HeadwayError]]:
     stack: list[type[HeadwayError]] = [HeadwayError]
     while stack:
         kind = stack.pop()
-        found[kind.code] = kind
+        found.setdefault(kind.code, kind)  # one without a code of its own stands for its parent
         stack.extend(kind.__subclasses__())
     return found
