@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy import inspect, text
 
 from headway.errors import Conflict
-from headway.storage.database import Base, Database
+from headway.storage.database import Database
 
 FOLDER = Path(__file__).parent
 log = logging.getLogger("headway.migrations")
@@ -30,9 +30,6 @@ def current(database: Database) -> str | None:
 
 def upgrade(database: Database) -> None:
     """Apply what is missing. Raises `Conflict` for a database that a newer headway wrote; it is not touched."""
-    if not list((FOLDER / "versions").glob("[0-9]*.py")):
-        Base.metadata.create_all(database.engine)
-        return
     have, want = current(database), newest()
     if have == want:
         return
