@@ -47,7 +47,7 @@ class Results:
         for part, number in values.items():
             if isinstance(number, (dict, list, str)) or number is None:
                 continue
-            key = ("score", fact["s"], part, loop)
+            key = ("score", fact["s"], name, part, loop)
             found = self.candidate(key, "score", site, ast.unparse(call) if call is not None else name)
             found.training = training
             found.qualifier = loop
@@ -56,7 +56,9 @@ class Results:
             if len(found.points) == 1:
                 base = metric_function(name, str(fact.get("meaning", "")))
                 self._name_score(found, base if not part else f"{base}_{part}", call)
-                found.keys.add(("call", site["file"], tuple(site["at"]), part, loop))
+                others = any(k[:2] == ("score", fact["s"]) and k[2] != name for k in self.found)
+                if not others:  # `[m(y, p) for m in metrics]`: one call, several metrics
+                    found.keys.add(("call", site["file"], tuple(site["at"]), part, loop))
 
     def _name_score(self, found: Candidate, base: str, call: ast.Call | None) -> None:
         found.name(40, base)

@@ -36,8 +36,8 @@ class TooLarge(Exception):
 def save(session: Session, fitted: Fitted) -> None:
     """Saves one model that still lives, and says where. Raises whatever the model's own code raises."""
     model = fitted.model()
-    if model is None:
-        return
+    if model is None or not callable(getattr(deployable(model), "predict", None)):
+        return  # a clustering without predict has nothing to deploy
     with _random_state_kept():
         folder, inner = _write(session, fitted, deployable(model))
     session.fact("model", id=fitted.id, s=fitted.site, cls=fitted.cls, inner=inner, folder=str(folder))
@@ -45,8 +45,6 @@ def save(session: Session, fitted: Fitted) -> None:
 
 def _write(session: Session, fitted: Fitted, model: Any) -> tuple[Path, str]:
     method = "predict"
-    if not callable(getattr(model, "predict", None)):
-        raise TypeError(f"{type(model).__name__} has no predict")
     examples = signature = None
     if fitted.sample is not None:
         predictions = _predict(model, fitted, session)

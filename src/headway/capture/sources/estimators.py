@@ -71,7 +71,7 @@ def describe_fit(estimator: Any) -> dict[str, Any]:
 def _kind(estimator: Any) -> str:
     """ "predictor", "transformer" or "helper": whether one would deploy it."""
     module = type(estimator).__module__
-    if any(callable(getattr(type(estimator), m, None)) for m in ("predict", "fit_predict", "score_samples")):
+    if any(callable(getattr(type(estimator), m, None)) for m in ("predict", "fit_predict")):
         return "predictor"
     last = final_step(estimator)
     if last is not estimator and last is not None and hasattr(type(last), "predict"):
