@@ -103,6 +103,16 @@ def test_the_palette_by_keyboard(tab: Page) -> None:
     tab.wait_for_url("**/p/churn/schedules")
 
 
+def test_the_keys_are_shown(tab: Page) -> None:
+    tab.goto("/p/churn/runs")
+    tab.keyboard.press("?")
+    expect(tab.get_by_role("dialog", name="Keys")).to_be_visible()
+    tab.keyboard.press("Escape")
+    expect(tab.get_by_role("dialog", name="Keys")).to_have_count(0)
+    tab.locator("input[type=search]").first.press("?")
+    expect(tab.get_by_role("dialog", name="Keys")).to_have_count(0)
+
+
 def test_the_project_switcher_asks_for_projects_only(tab: Page) -> None:
     tab.goto("/")
     tab.locator(".switcher").click()

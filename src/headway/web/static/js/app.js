@@ -8,6 +8,7 @@ import "./live.js";
 import "./menus.js";
 import "./cmdk.js";
 import "./table.js";
+import "./keys.js";
 
 ready((root) => {
   const charts = fresh(root, "[data-chart]", "drawn");
