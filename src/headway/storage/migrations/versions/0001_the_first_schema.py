@@ -656,7 +656,6 @@ def upgrade() -> None:
         ["loose"],
         unique=False,
         sqlite_where=sa.text("loose >= 64"),
-        sqlite_where=sa.text("loose >= 64"),
         postgresql_where=sa.text("loose >= 64"),
     )
     op.create_table(
