@@ -12,8 +12,8 @@ from pathlib import Path
 
 from headway.settings import Settings
 
-PARTS = ("boot.py", "bundle.py", "clock.py", "errors.py", "frames.py", "signature.py", "__init__.py", "py.typed", "capture", "runner",
-         "modelserver", "sdk")  # fmt: skip
+PARTS = ("boot.py", "bundle.py", "clock.py", "errors.py", "frames.py", "signature.py", "__init__.py", "py.typed", "capture",
+         "runner", "modelserver", "sdk")  # fmt: skip
 
 
 def install(settings: Settings) -> Path:

@@ -37,7 +37,8 @@ class Watch:
 
     def __init__(self, host: Host, who: Who, run_id: str) -> None:
         self._host, self._who, self._run_id = host, who, run_id
-        self._asked, self._known = 0.0, None  # type: float, Now | None
+        self._asked = 0.0
+        self._known: Now | None = None
 
     async def now(self) -> Now | None:
         """The run's state, at most half a second old."""
@@ -108,8 +109,9 @@ async def _follow(
         for at, item in enumerate(items):
             yield live.event(item, name=name, id=after if at == len(items) - 1 else None)
         if after != offset:
+            behind = after - offset >= output.PIECE // 2  # there is more already
             offset, idle = after, 0.0
-            if not items:
+            if behind or not items:
                 continue
         elif now.over:
             yield live.event({"status": now.status, "cause": now.cause}, name="end", id=offset)
