@@ -76,7 +76,8 @@ def run(args: list[str] | None = None) -> None:
         if os.environ.get("HEADWAY_DEBUG"):
             raise
         hint = f"This is a bug of headway ({type(error).__name__}). HEADWAY_DEBUG=1 shows where; please report it."
-        sys.exit(fail(HeadwayError(str(error) or type(error).__name__, hint=hint)))
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        sys.exit(fail(HeadwayError(said, hint=hint)))
 
 
 def fail(error: HeadwayError) -> int:
