@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,8 +47,12 @@ T = TypeVar("T")
 def make_host(home: Path, url: str = "") -> Host:
     server.pillars()
     settings = Settings.load({}, home=home, database_url=url or f"sqlite:///{home / 'headway.db'}")
+    if not url:
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(_empty_database(), home / "headway.db")
     database = Database(settings.database)
-    Base.metadata.create_all(database.engine)
+    if url:
+        Base.metadata.create_all(database.engine)
     return Host(
         settings,
         database,
@@ -53,6 +61,20 @@ def make_host(home: Path, url: str = "") -> Host:
         LocalEngine(settings),
         runtime.install(settings),
     )
+
+
+@cache
+def _empty_database() -> Path:
+    """A file with all tables, made once: every test begins with a copy."""
+    folder = tempfile.TemporaryDirectory(prefix="headway-runs-")
+    atexit.register(folder.cleanup)
+    path = Path(folder.name) / "empty.db"
+    database = Database(f"sqlite:///{path}")
+    Base.metadata.create_all(database.engine)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.close()
+    return path
 
 
 class Bench:
