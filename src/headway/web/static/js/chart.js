@@ -77,7 +77,7 @@ class Chart {
     this.range = null;
     if ("tools" in figure.dataset) this.tools();
     new ResizeObserver(() => this.resize()).observe(this.box);
-    document.addEventListener("headway:theme", () => this.data && this.plot());
+    document.addEventListener("headway:theme", () => this.data && this.figure.isConnected && this.plot());
     figure.addEventListener("headway:refresh", () => this.fetch());
     this.fetch();
   }
@@ -106,7 +106,7 @@ class Chart {
   later() {
     clearTimeout(this.timer);
     const every = 1000 * Number(this.figure.dataset.live);
-    if (!every || this.data.done) return;
+    if (!every || this.data.done || !this.figure.isConnected) return;
     this.timer = setTimeout(() => (document.hidden || this.range ? this.later() : this.fetch()), every);
   }
 

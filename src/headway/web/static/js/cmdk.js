@@ -5,7 +5,7 @@ const palette = document.getElementById("palette");
 const input = palette?.querySelector("input");
 const list = palette?.querySelector("ul");
 const NAMES = { page: "Pages", project: "Projects", run: "Runs", experiment: "Experiments", model: "Models", endpoint: "Endpoints",
-  notebook: "Notebooks", environment: "Environments", person: "People", action: "Actions", recent: "Recent" };
+  notebook: "Notebooks", environment: "Environments", schedule: "Schedules", person: "People", action: "Actions", recent: "Recent" };
 let kind = "";
 let turn = 0;
 let timer = 0;

@@ -78,4 +78,5 @@ export function open(element) {
   });
   source.addEventListener("error", () => say(source.readyState === EventSource.CLOSED ? "no longer connected" : "reconnecting"));
   addEventListener("pagehide", () => source.close());
+  element.addEventListener("htmx:beforeCleanupElement", () => source.close()); // taken out of the page
 }
