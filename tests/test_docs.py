@@ -16,6 +16,7 @@ import pytest
 import headway
 from headway.cli import reference
 from headway.cli.nouns import NOUNS
+from headway.sdk import public
 from tests.cli.conftest import Cli, cli  # noqa: F401  the fixture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +80,7 @@ def test_examples_are_commands_that_exist() -> None:
 
 def test_public_names_are_what_the_package_offers() -> None:
     for name in headway.__all__:
-        assert getattr(headway, name).__doc__, name
+        assert getattr(public, name).__doc__, name
 
 
 def test_help_imports_no_server_and_no_rich() -> None:

@@ -133,7 +133,9 @@ def _detached(settings: Settings, options: dict[str, Any], as_json: bool) -> Non
             code = child.wait()
             console.seek(0)
             last = console.read().decode("utf-8", "replace").strip().splitlines()[-3:]
-            raise HeadwayError(f"The server ended at once (exit status {code}).", hint=" ".join(line.strip() for line in last))
+            raise HeadwayError(
+                f"The server ended at once (exit status {code}).", hint=" ".join(line.strip() for line in last)
+            )
     value = json.loads(said)
     if "error" in value:
         error = value["error"]
