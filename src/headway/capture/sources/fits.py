@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headway.capture.session import Session
     from headway.capture.sites import Site
 
-__all__ = ["install", "outermost"]
+__all__ = ["Call", "direct", "done", "install", "outermost"]
 
 _METHODS = ("fit", "fit_predict", "fit_transform", "partial_fit")
 _VALIDATION = (
@@ -61,7 +61,7 @@ def outermost(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs:
     return Call(_depth.set(depth + 1), caller, site, args, kwargs)
 
 
-def _enter_direct(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
+def direct(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
     """Like `outermost`, for functions that libraries call on their own account, too: only the user's calls count."""
     return outermost(session, frame, args, kwargs) if session.sites.is_user(frame.f_code.co_filename) else None
 
@@ -190,7 +190,7 @@ def _hook_validation(session: Session, module: ModuleType) -> None:
 
 def _replace(session: Session, module: Any, name: str, function: FunctionType, leave: Any) -> None:
     source = session.source("scikit-learn")
-    enter = functools.partial(_enter_direct, session)
+    enter = functools.partial(direct, session)
     replace(module, name, wrap(function, source, enter, functools.partial(leave, session, name)))
 
 

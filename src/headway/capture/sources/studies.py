@@ -7,7 +7,7 @@ import time
 from types import FunctionType, ModuleType
 
 from headway.capture.guard import wrap
-from headway.capture.sources.fits import Call, done, outermost
+from headway.capture.sources.fits import Call, direct, done
 from headway.capture.values import describe, parameter, scalar
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
@@ -59,7 +59,7 @@ def _trial(trial: Any) -> dict[str, Any]:
 def _hook_statsmodels(session: Session, module: ModuleType) -> None:
     base: Any = module.Model
     source = session.source("statsmodels")
-    enter = functools.partial(outermost, session)
+    enter = functools.partial(direct, session)  # a result fits its null model when asked for a likelihood
     leave = functools.partial(_leave_model, session)
 
     def wrap_fit(cls: Any) -> None:
@@ -84,10 +84,13 @@ def _hook_statsmodels(session: Session, module: ModuleType) -> None:
 
 
 def _leave_model(session: Session, call: Call, result: Any, error: BaseException | None) -> None:
+    found = {} if error is not None else _outcomes(result)
     done(call)
-    if error is not None:
-        return
-    model = call.args[0]
+    if error is None:
+        _tell_model(session, call, result, found)
+
+
+def _outcomes(result: Any) -> dict[str, Any]:
     found = {}
     for name in _OUTCOMES:
         try:  # computed when first asked for, by the library
@@ -96,6 +99,11 @@ def _leave_model(session: Session, call: Call, result: Any, error: BaseException
             continue
         if type(value) in (int, float):
             found[name] = value
+    return found
+
+
+def _tell_model(session: Session, call: Call, result: Any, found: dict[str, Any]) -> None:
+    model = call.args[0]
     params: dict[str, Any] = {}
     family = getattr(model, "__dict__", {}).get("family")
     if family is not None:
