@@ -40,7 +40,9 @@ class Run:
 
     def start(self) -> subprocess.Popen[bytes]:
         argv = [sys.executable, "-m", "headway.runner.notebook", str(self.folder)]
-        env = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}  # ipykernel looks at it
+        env = {
+            name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"
+        }  # ipykernel looks at it
         return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
 
     def finish(self) -> int:

@@ -156,6 +156,7 @@ def test_a_killed_shim_is_told_as_lost(bench: Bench) -> None:
     assert not lives(kernel["pid"])
     bench.until((bench.place(run_id) / "out.ipynb").exists)
     assert "up" in (bench.place(run_id) / "out.ipynb").read_text()
+    assert not Path(kernel["sockets"]).exists()
 
 
 def test_the_runs_token_dies_with_it(bench: Bench) -> None:

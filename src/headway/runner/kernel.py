@@ -160,7 +160,11 @@ class Kernel:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self.record["pid"], number)
                 self._wait(2.0)
-        if self.record.get("sockets"):
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Remove the sockets of a kernel that is gone."""
+        if self.record.get("sockets") and not self.alive():
             shutil.rmtree(self.record["sockets"], ignore_errors=True)
 
     def _wait(self, seconds: float) -> None:

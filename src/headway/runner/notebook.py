@@ -324,6 +324,7 @@ def main(argv: list[str]) -> int:
         return 2
     folder = Path(arguments[0]).absolute()
     if "--assemble" in argv:
+        Kernel(folder).tidy()
         assemble(folder)
         return 0
     lock = os.open(folder / "runner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
