@@ -141,6 +141,22 @@ def test_an_answer_from_before_a_revocation_is_not_kept(world: World) -> None:
     assert world.client(token=secret).get("/api/v1/me").status_code == 401
 
 
+def test_a_savepoint_is_no_commit(world: World) -> None:
+    ada = world.user("ada")
+    memory = cache.of(world.host.database.engine)
+    world.token(ada)
+    with world.host.database.write() as db:
+        with db.begin_nested():
+            tokens.revoke_all(db, ada.user_id)
+        memory.remember("key", ada, memory.generation)  # somebody looks before the commit, and sees the old state
+        assert memory.recall("key") is not None
+    assert memory.recall("key") is None
+    world.token(ada)
+    memory.remember("key", ada, memory.generation)
+    world.host.database.group(lambda db: tokens.revoke_all(db, ada.user_id))
+    assert memory.recall("key") is None
+
+
 def test_the_machines_token_changes_at_each_start(world: World) -> None:
     with world.host.database.write() as db:
         first = service.machine_token(db)

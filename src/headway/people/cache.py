@@ -11,7 +11,7 @@ import time
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from headway.people.rules import Who
 
@@ -59,12 +59,13 @@ def of(engine: Engine) -> Cache:
 
 
 def forget(db: Session) -> None:
-    """Something in this transaction changes who may do what: once it is committed, nothing older is believed."""
+    """Something in this transaction changes who may do what: once it is over, nothing older is believed."""
     if not db.info.get("people.forget"):
         db.info["people.forget"] = True
-        event.listen(db, "after_commit", _forgotten, once=True)
+        event.listen(db, "after_transaction_end", _ended)
 
 
-def _forgotten(db: Session) -> None:
-    db.info.pop("people.forget", None)
-    of(db.get_bind().engine).clear()
+def _ended(db: Session, transaction: SessionTransaction) -> None:
+    # "after_commit" would not do: it is also said of a savepoint, before others can see what was changed.
+    if transaction.parent is None:
+        of(db.get_bind().engine).clear()
