@@ -37,9 +37,15 @@ class Settings:
     host: str = _setting("127.0.0.1", "Address the server listens on. A public one needs --behind-proxy or TLS files.")
     port: int = _setting(8640, "Port of the pages and the API.")
     gateway_port: int = _setting(8641, "Port of the gateway, where endpoints answer.")
-    notebooks_port: int = _setting(0, "Port of the notebooks' own origin. 0: the port after the gateway's, or a free one.")
-    notebooks_idle_h: int = _setting(24, "Hours without browser and busy kernel after which JupyterLab stops. 0: never.")
-    notebooks_url: str = _setting("", "The notebooks' address, if a proxy stands in front: public_url with another port.")
+    notebooks_port: int = _setting(
+        0, "Port of the notebooks' own origin. 0: the port after the gateway's, or a free one."
+    )
+    notebooks_idle_h: int = _setting(
+        24, "Hours without browser and busy kernel after which JupyterLab stops. 0: never."
+    )
+    notebooks_url: str = _setting(
+        "", "The notebooks' address, if a proxy stands in front: public_url with another port."
+    )
     public_url: str = _setting("", "The address people use, if a proxy stands in front, e.g. https://ml.example.org.")
     behind_proxy: bool = _setting(False, "A trusted proxy in front ends TLS; allows a public address.")
     tls_certificate: str = _setting("", "PEM file with the certificate chain; turns TLS on.")

@@ -269,7 +269,8 @@ def _request_headers(connection: HTTPConnection, target: Target) -> list[tuple[b
     kept = [
         (name, value)
         for name, value in connection.headers.raw
-        if (text := name.decode("latin-1").lower()) not in dropped and (target.ours or not text.startswith(PRIVATE_PREFIX))
+        if (text := name.decode("latin-1").lower()) not in dropped
+        and (target.ours or not text.startswith(PRIVATE_PREFIX))
     ]
     if cookies := _foreign_cookies(connection.headers.getlist("cookie")):
         kept.append((b"cookie", cookies.encode("latin-1")))
