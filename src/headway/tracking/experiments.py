@@ -156,6 +156,12 @@ def get(db: Session, who: Who, experiment_id: Any, verb: str = "view") -> Experi
     return row
 
 
+def active(db: Session, project_id: str, limit: int = 5000) -> list[Experiment]:
+    """The project's active experiments, the last changed first. The caller has checked the rights."""
+    query = select(Experiment).where(Experiment.project_id == project_id, Experiment.lifecycle == "active")
+    return list(db.scalars(query.order_by(Experiment.updated_at.desc()).limit(limit)))
+
+
 def tags_of(db: Session, ids: Sequence[int]) -> dict[int, dict[str, str]]:
     """The tags of experiments, by id."""
     found: dict[int, dict[str, str]] = {number: {} for number in ids}

@@ -6,17 +6,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import JSONResponse
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput, HeadwayError
 from headway.people.guard import Signed
 from headway.people.rules import Who
 from headway.projects import service as projects
-from headway.projects.tables import Project
 from headway.tracking import charts, comparing, experiments, readout, run_pages, runtable, service
 from headway.tracking.readout import RunFacts
-from headway.tracking.tables import Experiment
 from headway.web.edge import Db, HostDep, ReadDb
 from headway.web.nav import NavItem
 from headway.web.render import fragment, page, redirect, with_query
@@ -42,7 +39,7 @@ def runs_page(
 ) -> Response:  # fmt: skip
     """The table of runs. The whole state of the page is its address."""
     project = projects.by_slug(db, who, slug)
-    choices = _experiments(db, project)
+    choices = experiments.active(db, project.id)
     chosen = next((e for e in choices if str(e.id) == experiment), None)
     runs: list[RunFacts] = []
     token, problem = "", None
@@ -82,11 +79,6 @@ def runs_page(
         first_url=with_query(request, after=None) if after else "",
         order=_order(sort),
     )
-
-
-def _experiments(db: Session, project: Project) -> list[Experiment]:
-    query = select(Experiment).where(Experiment.project_id == project.id, Experiment.lifecycle == "active")
-    return list(db.scalars(query.order_by(Experiment.updated_at.desc()).limit(5000)))
 
 
 def _order(sort: str) -> Any:
