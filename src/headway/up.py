@@ -49,7 +49,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             people.ensure_owner(db)
         home.first_start(host)
         with host.database.write() as db:
-            token, link = people.machine_token(db), people.sign_in_link(db, host)
+            token, link = people.machine_token(db, _kept_token(settings)), people.sign_in_link(db, host)
         app = server.build(host)
         app.state.notebooks_port = second.getsockname()[1] if second else None
         write_private(settings.path("cli.json"), json.dumps({"url": settings.url, "token": token, "pid": os.getpid()}))
@@ -60,6 +60,15 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             ssl_certfile=settings.tls_certificate or None, ssl_keyfile=settings.tls_key or None,
         )  # fmt: skip
         _Server(config, lambda: ready(link)).run(sockets=[listener, second] if second else [listener])
+
+
+def _kept_token(settings: Settings) -> str | None:
+    """The token that the last start left for programs on this machine."""
+    try:
+        token = json.loads(settings.path("cli.json").read_text()).get("token")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return token if isinstance(token, str) else None
 
 
 class _Server(uvicorn.Server):

@@ -157,15 +157,23 @@ def test_a_savepoint_is_no_commit(world: World) -> None:
     assert memory.recall("key") is None
 
 
-def test_the_machines_token_changes_at_each_start(world: World) -> None:
+def test_the_machines_token_outlives_a_restart_but_not_its_revocation(world: World) -> None:
     with world.host.database.write() as db:
         first = service.machine_token(db)
     with world.host.database.write() as db:
-        second = service.machine_token(db)
-    assert world.client(token=first).get("/api/v1/me").status_code == 401
-    answer = world.client(token=second).get("/api/v1/me").json()
+        assert service.machine_token(db, first) == first
+    answer = world.client(token=first).get("/api/v1/me").json()
     assert answer["admin"]
+    with world.host.database.write() as db:
+        second = service.machine_token(db, "hw_made_up")
+    assert world.client(token=first).get("/api/v1/me").status_code == 401
     assert world.client(token=second).get("/api/v1/users").status_code == 200
+
+
+def test_no_other_token_becomes_the_machines(world: World) -> None:
+    other = world.token(world.user("ada"))
+    with world.host.database.write() as db:
+        assert service.machine_token(db, other) != other
 
 
 def test_last_use_is_kept(world: World) -> None:

@@ -180,12 +180,12 @@ def test_a_server_that_was_stopped_is_named_as_such() -> None:
     assert "headway up" in caught.value.hint
 
 
-def test_a_server_that_was_started_again_is_asked_with_its_new_token(tmp_path: Path) -> None:
+def test_a_token_that_was_given_is_never_replaced(tmp_path: Path) -> None:
+    """A revoked token is refused, although the home folder's file has one that works."""
     path = tmp_path / "cli.json"
-    path.write_text(json.dumps({"url": "http://server", "token": "hw_new", "pid": 1}))
-    script = Script(Response(401, {}, b""), ok(1), Response(401, {}, b""))
-    client = Client(address=Address("http://server", "hw_old", str(path), 1), transport=script)
-    assert client.post("/x", {}) == 1
-    assert script.tokens == ["Bearer hw_old", "Bearer hw_new"]
-    with pytest.raises(errors.Unauthenticated):  # the file tells nothing new: no second try
+    path.write_text(json.dumps({"url": "http://server", "token": "hw_machine", "pid": 1}))
+    script = Script(Response(401, {}, b""))
+    client = Client(address=Address("http://server", "hw_revoked", str(path), 1), transport=script)
+    with pytest.raises(errors.Unauthenticated):
         client.get("/x")
+    assert script.tokens == ["Bearer hw_revoked"]

@@ -235,10 +235,14 @@ def welcome(db: Session, user: User, *, name: str, full_name: str, password_hash
     user.welcomed_at = now_ms()
 
 
-def machine_token(db: Session) -> str:
-    """The secret for programs on the machine that runs the server, kept in a file only its user may read. A new one each
-    start; the one of the last start ends.
+def machine_token(db: Session, kept: str | None = None) -> str:
+    """The secret for programs on the machine that runs the server, kept in a file that only its user may read.
+
+    `kept`, what the file held at the last start, stays if it still works: who follows a run notices no restart. Otherwise a
+    new one is made, and the old ends.
     """
+    if kept and (found := tokens.holder(db, kept)) is not None and found[1].owner == MACHINE_TOKEN:
+        return kept
     user = ensure_owner(db)
     tokens.revoke_for(db, MACHINE_TOKEN)
     return tokens.create(db, as_who(user), "this machine (headway on the command line)", owner=MACHINE_TOKEN)[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -97,9 +96,6 @@ class Client:
             else:
                 if answer.status < 400:
                     return answer
-                if answer.status == 401 and not last and self._found_anew():
-                    request.headers |= self._headers(None)
-                    continue
                 wait = _retry_after(answer)
                 if last or wait > PATIENCE_S or not (answer.status in (429, 503) and safe):
                     raise error_of(answer, self.address.url)
@@ -113,17 +109,6 @@ class Client:
                 yield from answer.pieces()
             except Broken as error:
                 raise self._unreachable(error) from None
-
-    def _found_anew(self) -> bool:
-        """A server that was started again has another token: whether the home folder's file tells of it by now."""
-        before = self.address
-        if not before.source.endswith("cli.json"):
-            return False
-        now = addresses.read(Path(before.source))
-        if now is None or now.token == before.token or now.url != before.url:
-            return False
-        self.address = now
-        return True
 
     def _headers(self, more: Mapping[str, str] | None) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "headway"}
