@@ -48,6 +48,7 @@ class Served:
         }  # fmt: skip
         self.process: subprocess.Popen[str] | None = None
         self.output: list[str] = []
+        self.reader: threading.Thread | None = None
         self.link = ""
 
     def start(self, seconds: float = 60) -> Served:
@@ -58,9 +59,15 @@ class Served:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         process = self.process
-        threading.Thread(target=lambda: self.output.extend(process.stdout or ()), daemon=True).start()
+        self.reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+        self.reader.start()
         self.link = until(self._link, seconds, "the sign-in link")
         return self
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as stream:
+            self.output.extend(stream)
 
     def _link(self) -> str:
         assert self.process is not None
@@ -82,6 +89,8 @@ class Served:
             self.process.terminate()
             self.process.wait(30)
         self.cli("down", check=False)
+        if self.reader is not None:
+            self.reader.join(10)
         for folder in self.home.glob("run*/**/process.json"):
             _kill(folder)
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,7 +200,13 @@ def test_overload_is_told_at_once(fresh: Data, tmp_path: Path) -> None:
     fresh.routes(whole(), in_flight=2)
     os.kill(replica.pid, signal.SIGSTOP)
     got: list[int] = []
-    threads = [threading.Thread(target=lambda: got.append(fresh.ask(ROW)[0])) for _ in range(2)]
+
+    def ask() -> None:
+        while (status := fresh.ask(ROW)[0]) == 503:  # the question below may hold a place for a moment
+            time.sleep(0.01)
+        got.append(status)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
     for thread in threads:
         thread.start()
 
@@ -212,8 +219,7 @@ def test_overload_is_told_at_once(fresh: Data, tmp_path: Path) -> None:
     os.kill(replica.pid, signal.SIGCONT)
     for thread in threads:
         thread.join()
-    assert set(got) <= {200, 503}
-    assert 200 in got
+    assert got == [200, 200]
     assert fresh.ask(ROW)[0] == 200
 
 

@@ -226,6 +226,9 @@ class _Reduction:
                     {
                         "class": fit["class"],
                         "inner": model.get("inner") or fit["inner"],
+                        "title": fit["inner"]
+                        or model.get("inner")
+                        or fit["class"],  # "Ridge" tells more than "Pipeline"
                         "configurations": _configurations(same),
                         "folder": model.get("folder"),
                         "training": training["id"],

@@ -234,7 +234,7 @@ class Sender:
         tags = {"headway.class": str(model["class"]), "headway.line": str(model.get("line") or "")}
         body = {
             "experiment_id": self.sent.experiment_id,
-            "name": re.sub(r"[^A-Za-z0-9_-]+", "_", str(model["inner"] or model["class"])),
+            "name": re.sub(r"[^A-Za-z0-9_-]+", "_", str(model.get("title") or model["inner"] or model["class"])),
             "source_run_id": self.sent.run_id,
             "params": _pairs({k: t for k, v in list(params.items())[:80] if (t := _text(v))}),
             "tags": _pairs(tags),
