@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,3 +172,10 @@ def test_child_environment() -> None:
     env = child_environment({"A": "1"}, {"PATH": "/bin", "SECRET": "x", "LC_ALL": "C", "HEADWAY_PORT": "1", "A": "0"})
     assert env["PATH"] == "/bin" and env["LC_ALL"] == "C" and env["A"] == "1" and env["HOME"]
     assert "SECRET" not in env and "HEADWAY_PORT" not in env
+
+
+def test_a_process_whose_folder_is_removed_is_ended(engine: LocalEngine, tmp_path: Path) -> None:
+    handle = engine.submit(spec(tmp_path, "import time; time.sleep(600)"))
+    pid = json.loads((Path(handle) / "process.json").read_text())["pid"]
+    shutil.rmtree(handle)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists(), what="its end")

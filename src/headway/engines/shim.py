@@ -9,7 +9,7 @@ What it promises:
 - No process without a record: the child waits until `process.json` is on disk before it runs.
 - A child never outlives its shim unseen (`PR_SET_PDEATHSIG`), and what the child leaves behind is ended with it (the shim
   is a child subreaper), so a status read from the folder is true.
-- INT, TERM and HUP of the server's group do not reach it.
+- INT, TERM and HUP of the server's group do not reach it. A folder that is removed ends it, as `cancel` does.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ class Shim:
         elif self.stage == 3:
             self.stop(self.cause, 3)
         if not self.cause:
-            if os.path.exists(f"{self.folder}/cancel"):  # noqa: PTH110
+            if os.path.exists(f"{self.folder}/cancel") or not os.path.exists(self.folder):  # noqa: PTH110
                 self.stop("cancelled", 1, self._asked_grace())
             elif self.timeout and now - self.began > self.timeout:
                 self.stop("timed_out", 1)
