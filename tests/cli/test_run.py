@@ -163,7 +163,7 @@ def test_a_notebook(cli: Cli) -> None:
 REFUSED: dict[str, tuple[tuple[str, ...], int, str]] = {
     "no such file": (("run", "nowhere.py"), 1, "There is no 'nowhere.py' here, nor in project"),
     "no such path": (("run", "/nowhere/train.py"), 2, "There is no file"),
-    "not to be run": (("run", "cars.csv"), 1, "can't be run"),
+    "not to be run": (("run", "README.md"), 1, "can't be run"),
     "broken notebook": (("run", "broken.ipynb"), 1, "JSON is broken at line 1, column"),
     "no notebook": (("run", "list.ipynb"), 1, "no list of cells"),
     "parameter without value": (("run", "train.py", "-p", "lr"), 2, "is not NAME=VALUE"),
