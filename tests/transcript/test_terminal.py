@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headway.transcript.terminal import Capped, Screen
@@ -115,6 +115,8 @@ def test_capped_keeps_head_and_tail(pieces: list[str], head: int, tail: int) -> 
         assert capped.text() == whole
 
 
+@example("0\x1b\x1b", 1)
+@example("0\x1b\n0", 3)
 @given(st.text(alphabet="ab\r\n\b\x1b[]0;1mKAJ\x07", max_size=60), st.integers(0, 60))
 def test_nothing_makes_it_fail_and_cuts_do_not_matter(text: str, cut: int) -> None:
     whole, parts = Screen(), Screen()

@@ -106,7 +106,10 @@ def alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:  # one that was killed and that nobody has waited for yet is not alive
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return True
 
 
 def _known_token(url: str, environ: Mapping[str, str]) -> str:

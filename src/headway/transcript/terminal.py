@@ -17,9 +17,9 @@ LIVE_LINES = 64
 _SGR = re.compile(r"\x1b\[[0-9;:]*m")
 _CSI = r"\x1b\[[0-?]*[ -/]*[@-~]"
 _OSC = r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"
-_TOKEN = re.compile(rf"({_CSI}|{_OSC}|\x1b[ -/]*[0-~]|[\r\n\x08\x07\x0b\x0c])")
+_TOKEN = re.compile(rf"({_CSI}|{_OSC}|\x1b[ -/]*[0-~]|[\r\n\x08\x07\x0b\x0c\x1b])")
 _SPECIAL = re.compile(r"[\r\x08\x07\x0b\x0c]|\x1b(?!\[[0-9;:]*m)")
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,4096}\x1b?|[ -/]*)?$")
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,4096}\x1b?|[ -/]*)?\Z")
 
 
 class Capped:
