@@ -25,7 +25,6 @@ from headway.engines.host import Host
 from headway.engines.local import LocalEngine
 from headway.events import Event
 from headway.people import guard
-from headway.people.rules import Who
 from headway.settings import Settings
 from headway.storage import migrations
 from headway.storage.blobs import Blobs
@@ -97,7 +96,7 @@ def build(host: Host, *, loops: bool = True) -> FastAPI:
                   lifespan=lifespan, summary="Nobody waits.", separate_input_output_schemas=False)  # fmt: skip
     app.state.host = host
     app.state.nav = []
-    app.state.may = _may
+    app.state.may = guard.may_on_page
     answers.install(app)
     for name, modules in pillars():
         for role in ("mlflow_api", "api", "pages"):
@@ -113,15 +112,6 @@ def build(host: Host, *, loops: bool = True) -> FastAPI:
     app.add_api_route("/health", _health, methods=["GET"], include_in_schema=False)
     safety.install(app, host.settings)
     return app
-
-
-def _may(request: Request, who: Who, verb: str, project_id: str | None) -> bool:
-    """What templates ask for each button and link; asked of the database once a request for each verb."""
-    known: dict[tuple[str, str | None], bool] = request.scope.setdefault("headway.may", {})
-    if (verb, project_id) not in known:
-        with request.app.state.host.database.read() as db:
-            known[verb, project_id] = guard.may(db, who, verb, project_id)
-    return known[verb, project_id]
 
 
 def _health(request: Request) -> JSONResponse:
