@@ -61,8 +61,9 @@ $(UV):
 
 $(VENV)/.server: $(UV) pyproject.toml constraints.txt package-lock.json hatch_build.py
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt -e '.[server]'
+	@$(BIN)/python -m compileall -q src  # a start reads 400 modules: compiled, it takes half the time
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server
-	$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group dev
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode -c constraints.txt --group dev
 	@touch $@
