@@ -3,6 +3,8 @@
     metrics.auc > 0.9 and params.`learning rate` = '0.1' and tags.team ILIKE 'a%' and attributes.run_id IN ('a', 'b')
 
 Conditions are joined by AND. Names with other than letters, digits and `_ . - / : @` go into backticks or double quotes.
+A metric is meant by its last value; `min(metrics.loss)`, `max(...)` and `best(...)` mean its lowest, its highest, and whichever
+of the two is the better one by the metric's name (`goal`). That much is ours; the rest is MLflow's grammar.
 """
 
 from __future__ import annotations
@@ -29,25 +31,36 @@ _STRING = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
 _SPACE = re.compile(r"\s*")
 _AND = re.compile(r"AND\b", re.I)
+_PART_OF = re.compile(r"(last|best|min|max)\s*\(\s*", re.I)
+_CLOSE = re.compile(r"\)")
+_LOWER_IS_BETTER = re.compile(
+    r"(?:^|[^a-z])(?:loss|err|error|errors|mse|rmse|mae|mape|smape|rmsle|perplexity|ppl|wer|cer|fid|nll|deviance|bce|"
+    r"crossentropy|cost|regret|time|seconds|duration|latency|distance|divergence|kl|brier|hinge|logloss)(?:[^a-z]|$)|loss$|error$"
+)
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One condition. `kind`: attribute, metric, param, tag or dataset. `value` is None for IS NULL and IS NOT NULL."""
+    """One condition. `kind`: attribute, metric, param, tag or dataset. `value` is None for IS NULL and IS NOT NULL.
+
+    `of`: which number of a metric is meant: last, min or max.
+    """
 
     kind: str
     key: str
     op: str
     value: Value
+    of: str = "last"
 
 
 @dataclass(frozen=True)
 class Order:
-    """One key to sort by; what lacks it comes last in both directions."""
+    """One key to sort by; what lacks it comes last in both directions. `of` as in `Clause`."""
 
     kind: str
     key: str
     ascending: bool = True
+    of: str = "last"
 
 
 _ALIASES = {
@@ -135,10 +148,13 @@ class _Reader:
                 raise self.wrong("Invalid clause(s) in filter string", "Conditions are joined by AND; there is no OR.")
 
     def clause(self) -> Clause:
+        part = self.take(_PART_OF) if "metric" in self.grammar.kinds else None
         raw = self.take(_IDENTIFIER)
         if raw is None:
             raise self.wrong("Invalid clause(s) in filter string: expected a key such as metrics.auc")
         kind, key = identify(raw, self.grammar, self.grammar.text | self.grammar.numbers)
+        if part and (kind != "metric" or self.take(_CLOSE) is None):
+            raise self.wrong(f"Invalid clause(s) in filter string: expected {part.strip()}metrics.name)")
         start = self.at
         op = self.take(_OPERATOR)
         if op is None:
@@ -148,7 +164,8 @@ class _Reader:
         if op not in allowed:
             self.at = start
             raise self.wrong(f"Invalid comparator '{op}' for '{raw}', not one of {', '.join(sorted(allowed))}")
-        return Clause(kind, key, op, None if op in NULL_OPS else self.value(kind, key, op))
+        value = None if op in NULL_OPS else self.value(kind, key, op)
+        return Clause(kind, key, op, value, _part(part or "last", key))
 
     def operators(self, kind: str, key: str) -> frozenset[str]:
         grammar = self.grammar
@@ -201,7 +218,19 @@ def parse_filter(text: str | None, grammar: Grammar = RUNS) -> list[Clause]:
     return _Reader(text.strip(), grammar).clauses()
 
 
-_ORDER = re.compile(rf"\s*({_IDENTIFIER.pattern})(?:\s+(\S+))?\s*")
+_ORDER = re.compile(
+    rf"\s*(?:({_IDENTIFIER.pattern})|(last|best|min|max)\s*\(\s*({_IDENTIFIER.pattern})\s*\))(?:\s+(\S+))?\s*", re.I
+)
+
+
+def goal(key: str) -> str:
+    """Whether a metric of this name is better the lower it is ("min": losses, errors, times) or the higher ("max")."""
+    return "min" if _LOWER_IS_BETTER.search(key.lower()) else "max"
+
+
+def _part(word: str, key: str) -> str:
+    word = word.strip(" (\t\n").lower()
+    return goal(key) if word == "best" else word
 
 
 def parse_order(text: str, grammar: Grammar = RUNS) -> Order:
@@ -209,17 +238,20 @@ def parse_order(text: str, grammar: Grammar = RUNS) -> Order:
     found = _ORDER.fullmatch(text)
     if found is None:
         raise BadInput(f"Invalid order_by clause '{text}'. Could not be parsed.", hint="For example: metrics.auc DESC")
-    raw, direction = found.groups()
+    bare, part, inner, direction = found.groups()
+    raw = bare or inner
     if direction is not None and direction.lower() not in ("asc", "desc"):
         raise BadInput(f"Invalid ordering key in order_by clause '{text}'.", hint="End it with ASC or DESC.")
     kind, key = identify(raw, grammar, grammar.ordered)
-    return Order(kind, key, direction is None or direction.lower() == "asc")
+    if part and kind != "metric":
+        raise BadInput(f"Invalid order_by clause '{text}': {part}() takes a metric.", hint="For example: min(metrics.loss)")
+    return Order(kind, key, direction is None or direction.lower() == "asc", _part(part or "last", key))
 
 
 def parse_orders(texts: list[str], grammar: Grammar = RUNS) -> list[Order]:
     """Several orders, the first one first. Raises `BadInput`, also for a key that is there twice."""
     orders = [parse_order(text, grammar) for text in texts]
-    if len({(o.kind, o.key) for o in orders}) != len(orders):
+    if len({(o.kind, o.key, o.of) for o in orders}) != len(orders):
         raise BadInput(f"`order_by` contains duplicate fields: {texts}")
     return orders
 
@@ -266,4 +298,10 @@ def _unquote(raw: str) -> str:
 
 def quote_key(key: str) -> str:
     """The key as it is written in a filter: in backticks where it has other characters."""
-    return key if re.fullmatch(r"[\w\-/:@.]+", key) else f"`{key}`"
+    return key if re.fullmatch(rf"{_IDENTIFIER.pattern}", key) and key[0] not in "\"`" else f"`{key}`"
+
+
+def column_id(kind: str, key: str, of: str = "last") -> str:
+    """A key as filters, orders and columns of the table name it: params.lr, metrics.`a b`, min(metrics.loss)."""
+    name = f"{kind}s.{quote_key(key)}"
+    return name if of == "last" else f"{of}({name})"
