@@ -53,14 +53,15 @@ def head(column: Any) -> ColumnElement[str]:
     return func.substr(column, literal_column("1"), literal_column(str(HEAD)))
 
 
-def compare_metric(table: Any, op: str, value: Value) -> ColumnElement[bool]:
-    """`metric op value` on a table with `last` and `is_nan`: NaN fulfils only `!=`."""
+def compare_metric(table: Any, op: str, value: Value, part: str = "last") -> ColumnElement[bool]:
+    """`metric op value` on a table with `last`, `low`, `high` and `is_nan`: NaN fulfils only `!=`."""
+    nan = table.c.is_nan if part == "last" else table.c[part].is_(None)
     if not isinstance(value, int | float) or value != value:
         return true() if op == "!=" else false()
-    found = _COMPARE[op](table.c.last, float(value))
+    found = _COMPARE[op](table.c[part], float(value))
     if op == "!=":
-        return or_(found, table.c.is_nan)
-    return and_(table.c.is_nan == false(), found)
+        return or_(found, nan)
+    return and_(nan == false(), found) if part == "last" else found
 
 
 def glob(pattern: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, false, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
@@ -31,6 +31,7 @@ COLUMNS = [RUN.c[name] for name in (
     "id", "uuid", "experiment_id", "project_id", "name", "user_id", "status", "cause", "start_time", "end_time", "lifecycle",
     "artifact_uri", "parent_uuid", "version")]  # fmt: skip
 _ATTRIBUTES = {"run_id": "uuid", "run_name": "name"}
+_PARTS = {"last": "last", "min": "low", "max": "high"}
 MOST = 50_000
 
 
@@ -92,6 +93,20 @@ def find_runs(
     return rows[:limit], cursor([mark, *last[len(COLUMNS) : len(COLUMNS) + width], last.uuid])
 
 
+def count(db: Session, scope: Scope, clauses: list[Clause]) -> int:
+    """How many runs fulfil the clauses."""
+    if not scope.experiment_ids:
+        return 0
+    names = {c.key for c in clauses if c.kind in ("metric", "param", "tag")}
+    q = _Question(db, scope, clauses, [], keys.find(db, names))
+    where = [_condition(q, c) for c in clauses] + [RUN.c.experiment_id.in_(scope.experiment_ids)]
+    if scope.lifecycle is not None:
+        where.append(RUN.c.lifecycle == scope.lifecycle)
+    if not scope.children:
+        where.append(RUN.c.parent_uuid.is_(None))
+    return int(db.execute(select(func.count()).select_from(RUN).where(*where)).scalar_one())
+
+
 def _pages(q: _Question, after: list[Any] | None, limit: int) -> list[Any]:
     first = q.sort[0]
     if first.table is None or first.key_id is None:
@@ -101,7 +116,8 @@ def _pages(q: _Question, after: list[Any] | None, limit: int) -> list[Any]:
         rows = _rows(q, after, limit, having=True)
         after = None
     demanded = any(
-        c.kind == first.order.kind and c.key == first.order.key and c.op not in ("!=", "IS NULL") for c in q.clauses
+        (c.kind, c.key, c.of) == (first.order.kind, first.order.key, first.order.of) and c.op not in ("!=", "IS NULL")
+        for c in q.clauses
     )
     if len(rows) < limit and not demanded:
         rows += _rows(q, after, limit - len(rows), having=False)
@@ -112,8 +128,10 @@ def _rows(q: _Question, after: list[Any] | None, limit: int, having: bool | None
     """`having`: only runs with a value for the first key (True), only those without (False), all (None)."""
     source: Any = RUN
     first = q.sort[0]
-    walked = (first.order.kind, first.order.key) if having else None  # its conditions narrow the walk itself
-    where = [_condition(q, c) for c in q.clauses if (c.kind, c.key) != walked]
+    walked = (
+        (first.order.kind, first.order.key, first.order.of) if having else None
+    )  # its conditions narrow the walk itself
+    where = [_condition(q, c) for c in q.clauses if (c.kind, c.key, c.of) != walked]
     if q.scope.lifecycle is not None:
         where.append(RUN.c.lifecycle == q.scope.lifecycle)
     if not q.scope.children:
@@ -125,7 +143,7 @@ def _rows(q: _Question, after: list[Any] | None, limit: int, having: bool | None
         if place == 0 and having:
             # the experiment is asked of the index alone, so that its walk is the outer loop
             where.append(key.table.c.experiment_id.in_(q.scope.experiment_ids))
-            where += [_narrow(q, key, c) for c in q.clauses if (c.kind, c.key) == (key.order.kind, key.order.key)]
+            where += [_narrow(q, key, c) for c in q.clauses if (c.kind, c.key, c.of) == walked]
             source = key.table.join(source, on)
         else:
             source = source.outerjoin(key.table, on)
@@ -134,7 +152,7 @@ def _rows(q: _Question, after: list[Any] | None, limit: int, having: bool | None
     if having is False:
         where.append(first.rank != 0)
     if having and first.order.kind == "metric":
-        where.append(first.table.c.is_nan == false())
+        where.append(first.table.c.is_nan == false() if first.order.of == "last" else first.value.is_not(None))
     if after is not None:
         where.append(_beyond(q, after))
     extra = [part for key in q.sort for part in (key.rank, key.value)]
@@ -179,9 +197,9 @@ def _sort_key(q: _Question, order: Order) -> _Key:
     key_id = q.ids.get(order.key)
     if order.kind == "metric":
         table = SUMMARY.alias()
-        return _Key(
-            order, case((table.c.run_id.is_(None), 2), (table.c.is_nan, 1), else_=0), table.c.last, table, key_id
-        )
+        value = table.c[_PARTS[order.of]]
+        nan = table.c.is_nan if order.of == "last" else value.is_(None)
+        return _Key(order, case((table.c.run_id.is_(None), 2), (nan, 1), else_=0), value, table, key_id)
     if order.kind not in VALUES:
         raise BadInput(f"Runs can't be sorted by {order.kind}.")
     table = VALUES[order.kind].alias()
@@ -193,7 +211,7 @@ def _narrow(q: _Question, key: _Key, clause: Clause) -> ColumnElement[bool]:
     if clause.op in NULL_OPS:
         return true() if clause.op == "IS NOT NULL" else false()
     if clause.kind == "metric":
-        return compare_metric(key.table, clause.op, clause.value)
+        return compare_metric(key.table, clause.op, clause.value, _PARTS[clause.of])
     return compare(q.db, key.table.c.value, clause.op, clause.value)
 
 
@@ -208,7 +226,7 @@ def _condition(q: _Question, clause: Clause) -> ColumnElement[bool]:
     table = SUMMARY if clause.kind == "metric" else VALUES[clause.kind]
     where = [table.c.experiment_id.in_(q.scope.experiment_ids), table.c.key_id == key_id]
     if clause.kind == "metric":
-        where.append(compare_metric(table, clause.op, clause.value))
+        where.append(compare_metric(table, clause.op, clause.value, _PARTS[clause.of]))
     elif clause.op not in NULL_OPS:
         where.append(compare_indexed(q.db, table.c.value, clause.op, clause.value))
     found = select(table.c.run_id).where(*where)

@@ -40,18 +40,20 @@ unusual names in backticks: ``metrics.`a b` ``. All lists in the address are rep
                    "direction": -0.8, "confidence": 0.99, "runs": 2000, "values": 12}]}
 
 `GET series?run=&key=&x=step|time|relative&from=&to=&group=params.model` one metric of up to 100 runs, at most 1,000 points each.
-    `relative`: seconds since the run began. Zooming in asks again. `group`: instead of each run the mean and the band of the runs
+    `relative`: milliseconds since the run began. Zooming in asks again. `group`: instead of each run the mean and the band of the runs
     that agree in a parameter or tag, aligned on steps.
 
         {"x": "step", "series": [{"key": run_id, "name": "calm-fox", "x": [...], "y": [0.5, null]}]}
-        {"x": "step", "series": [{"key": "forest", "name": "forest", "runs": 3, "x": [...], "y": [mean], "low": [...], "high": [...]}]}
+        {"x": "step", "series": [{"key": "forest", "name": "forest", "runs": 3,
+                                   "x": [...], "y": [mean], "low": [...], "high": [...]}]}
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from headway.tracking.readout import RunFacts
 from headway.tracking.search import quote_key
@@ -94,17 +96,16 @@ def cause(run: RunFacts) -> str:
 def columns(runs: Sequence[RunFacts]) -> list[Column]:
     """Metrics, then parameters. Those in which the runs differ come first; the first few of them are visible."""
     found: list[Column] = []
-    metrics = _ranked(
+    metrics = ranked(
         {key: [_same(run.metrics[key].last) for run in runs if key in run.metrics] for key in _keys(runs, "metrics")},
         len(runs),
     )
-    params = _ranked(
+    params = ranked(
         {key: [run.params[key] for run in runs if key in run.params] for key in _keys(runs, "params")}, len(runs)
     )
-    for kind, ranked in (("metric", metrics), ("param", params)):
-        differing = [key for key, differs in ranked if differs]
-        visible = set(differing[:SHOWN])
-        found += [Column(kind, key, key not in visible) for key, _ in ranked[:MOST]]
+    for kind, its in (("metric", metrics), ("param", params)):
+        visible = {key for key, differs, _ in its if differs}.intersection([key for key, *_ in its][:SHOWN])
+        found += [Column(kind, key, key not in visible) for key, *_ in its[:MOST]]
     return found
 
 
@@ -119,14 +120,16 @@ def _same(value: float) -> str:
     return "nan" if math.isnan(value) else repr(value)
 
 
-def _ranked(values: dict[str, list[str]], runs: int) -> list[tuple[str, bool]]:
-    """(key, whether the runs differ in it): differing first, then those that more runs have, then by name."""
+def ranked(values: Mapping[str, Sequence[Any]], runs: int) -> list[tuple[str, bool, float]]:
+    """(key, whether the runs differ in it, the share that has it) of the values that each key has in `runs` runs.
 
-    def differs(found: list[str]) -> bool:
-        return runs == 1 or len(set(found)) > 1 or len(found) < runs
-
-    ranked = sorted(values, key=lambda key: (not differs(values[key]), -len(values[key]), _system(key), key.lower()))
-    return [(key, differs(values[key])) for key in ranked]
+    Differing ones come first, then those that more runs have, then by name; what the machine measured of itself comes last.
+    """
+    found = []
+    for key, its in values.items():
+        differs = runs == 1 or len(its) < runs or len(set(its)) > 1
+        found.append((not differs, -len(its), _system(key), key.lower(), key, differs, len(its) / max(1, runs)))
+    return [(key, differs, share) for *_, key, differs, share in sorted(found)]
 
 
 def _system(key: str) -> bool:

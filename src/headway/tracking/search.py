@@ -244,7 +244,9 @@ def parse_order(text: str, grammar: Grammar = RUNS) -> Order:
         raise BadInput(f"Invalid ordering key in order_by clause '{text}'.", hint="End it with ASC or DESC.")
     kind, key = identify(raw, grammar, grammar.ordered)
     if part and kind != "metric":
-        raise BadInput(f"Invalid order_by clause '{text}': {part}() takes a metric.", hint="For example: min(metrics.loss)")
+        raise BadInput(
+            f"Invalid order_by clause '{text}': {part}() takes a metric.", hint="For example: min(metrics.loss)"
+        )
     return Order(kind, key, direction is None or direction.lower() == "asc", _part(part or "last", key))
 
 
@@ -298,7 +300,7 @@ def _unquote(raw: str) -> str:
 
 def quote_key(key: str) -> str:
     """The key as it is written in a filter: in backticks where it has other characters."""
-    return key if re.fullmatch(rf"{_IDENTIFIER.pattern}", key) and key[0] not in "\"`" else f"`{key}`"
+    return key if re.fullmatch(rf"{_IDENTIFIER.pattern}", key) and key[0] not in '"`' else f"`{key}`"
 
 
 def column_id(kind: str, key: str, of: str = "last") -> str:
