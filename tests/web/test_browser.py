@@ -278,32 +278,6 @@ def test_a_very_long_output_keeps_its_end(tab: Page) -> None:
     assert lines == [20000, 10001, "line 29999"]
 
 
-def test_a_chart_asks_again_when_zoomed_and_over_time(tab: Page) -> None:
-    asked: list[str] = []
-    tab.on("request", lambda request: asked.append(request.url) if "/series" in request.url else None)
-    tab.goto("/p/churn/run")
-    chart = tab.locator(".chart").first
-    over = chart.locator(".u-over")
-    over.scroll_into_view_if_needed()
-    box = over.bounding_box()
-    assert box is not None
-    tab.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 50)
-    tab.mouse.down()
-    tab.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 50, steps=4)
-    with tab.expect_response(re.compile("from=")):
-        tab.mouse.up()
-    query = dict(part.split("=") for part in asked[-1].split("?")[1].split("&"))
-    assert 200 < int(query["from"]) < 300
-    assert 450 < int(query["to"]) < 550
-    whole = chart.locator('[aria-label="Show all"]')
-    expect(whole).to_be_visible()
-    with tab.expect_response(re.compile("/series")):
-        whole.click()
-    assert "from=" not in asked[-1]
-    with tab.expect_response(re.compile("x=time")):
-        chart.locator('[aria-label="Over time"]').click()
-
-
 def test_ranges_on_axes_keep_the_rows_that_pass(tab: Page) -> None:
     tab.goto("/p/churn/runs")
     rows = tab.locator("#runs tbody tr:visible")

@@ -1,4 +1,4 @@
-"""Series as charts ask for them: `{"series": [{"name", "x", "y"}], "x": "step" | "time"}`, at most 1,000 points each."""
+"""Series as charts ask for them: `{"series": [{"name", "x", "y"}], "x": "step" | "time" | "relative"}`, at most 1,000 points a line."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from headway.tracking import history, runtable, series
 from headway.tracking.readout import RunFacts
 
+AXES = ("step", "time", "relative")
 PARAMETERS, METRICS = 6, 3  # axes of each kind in parallel coordinates
 WIDE = 50.0
 
@@ -24,12 +25,17 @@ def lines(
     low: float | None = None,
     high: float | None = None,
 ) -> dict[str, Any]:
-    """One metric of one or several runs. With `x="time"` bounds and positions are milliseconds since the epoch."""
+    """One metric of one or several runs. `x`: "step", "time" (bounds and positions are milliseconds since the epoch) or
+    "relative" (milliseconds since each run began).
+    """
     found = []
+    asked = (low, high)
     for run in runs:
         if key not in run.metrics:
             continue
-        if x == "time":
+        origin = run.start_time or 0 if x == "relative" else 0
+        if x != "step":
+            low, high = (None if bound is None else bound + origin for bound in asked)
             points = history.chart(db, run.id, key, most=history.CHART if low is None and high is None else 10**9)
             if low is not None or high is not None:
                 keep = (points.times >= (low or 0)) & (points.times <= (math.inf if high is None else high))
@@ -38,9 +44,10 @@ def lines(
         else:
             bounds = [None if b is None else int(b) for b in (low, high)]
             points = history.chart(db, run.id, key, low=bounds[0], high=bounds[1])
-        position = points.times if x == "time" else points.steps
+        position = points.steps if x == "step" else points.times - origin
         values = [v if math.isfinite(v) else None for v in points.values.tolist()]
-        found.append({"name": run.name or run.uuid[:8], "key": run.uuid, "x": position.tolist(), "y": values})
+        found.append({"name": run.name or run.uuid[:8], "key": run.uuid, "start": run.start_time, "x": position.tolist(),
+                      "y": values})  # fmt: skip
     return {"series": found, "x": x}
 
 

@@ -149,8 +149,8 @@ def _chosen(db: Session, who: Who, ids: str) -> list[RunFacts]:
 
 
 def _axis(x: str) -> str:
-    if x not in ("step", "time"):
-        raise BadInput("The axis is 'step' or 'time'.", field="x")
+    if x not in charts.AXES:
+        raise BadInput("The axis is 'step', 'time' or 'relative'.", field="x")
     return x
 
 

@@ -21,6 +21,7 @@ from headway.tracking import (
     charts,
     comparing,
     download,
+    following,
     logged_models,
     previews,
     readout,
@@ -36,6 +37,7 @@ from headway.web.edge import Db, HostDep, ReadDb
 from headway.web.render import fragment, page, redirect
 
 router = APIRouter(include_in_schema=False)
+router.include_router(following.router)
 
 Text = Annotated[str, Form()]
 NOTE = "mlflow.note.content"
@@ -212,8 +214,8 @@ def run_series(
 ) -> Response:
     """One metric of the run, for a chart. `from` and `to` zoom in."""
     shown = _shown(db, who, slug, run_id)
-    if x not in ("step", "time"):
-        raise BadInput("The axis is 'step' or 'time'.", field="x")
+    if x not in charts.AXES:
+        raise BadInput("The axis is 'step', 'time' or 'relative'.", field="x")
     bounds = []
     for name in ("from", "to"):
         try:

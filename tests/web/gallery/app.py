@@ -155,7 +155,8 @@ def build() -> FastAPI:
                 0.6 + 0.3 * (1 - math.exp(-step / (90 + 60 * at))) + noise[i] - 0.02 * at
                 for i, step in enumerate(steps)
             ]
-            when = [1_790_000_000_000 + step * 60_000 for step in steps] if x == "time" else steps
+            origin = 1_790_000_000_000 if x == "time" else 0
+            when = steps if x == "step" else [origin + step * 60_000 for step in steps]
             lines.append({"name": f"{FAMILIES[at % len(FAMILIES)]} {14 - at}", "x": when, "y": y})
         return JSONResponse({"x": x, "series": lines})
 

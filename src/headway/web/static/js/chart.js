@@ -1,11 +1,23 @@
-// Charts: lines over steps or time, drawn by uPlot. The server sends at most a thousand points, and more of them when zoomed.
-import { asset, icon, make, memory } from "./dom.js";
+// Charts: lines over steps, time or the time since each run began, drawn by uPlot. The server sends at most about a thousand points
+// a line, and more of them when zoomed. A chart can be asked from outside: `figure.chart`, or by events on the figure:
+//   headway:refresh                          look again
+//   headway:chart  {smooth, log, x, mean}    draw it otherwise; what is left out stays
+//   headway:points {key, steps, times, values}   points that came since, of the line with this key (without it: the only line)
+// On the document, headway:run {key} says which run is looked at: its line stands out in all charts.
+import { colour, dashOf, faded, tokenOf } from "./colours.js";
+import { asset, make, memory } from "./dom.js";
+import { labels, tip } from "./chart-labels.js";
+import { tools } from "./chart-tools.js";
+import { short, span } from "./numbers.js";
+import { averaged, joined, smoothed } from "./series.js";
 
-const COLOURS = 8;
-const LABEL_SPACE = 116;
-const DASHES = [[], [6, 4], [2, 3], [9, 3, 2, 3]];
+export { short } from "./numbers.js";
+export { smoothed } from "./series.js";
+
+const AXES = ["step", "time", "relative"];
+const MOST = 4000; // points of a line that grew here, before it is asked for again
 const STEPS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power)); // steps are whole
-const colours = new Map(); // name of a series -> its number, the same in all charts of the page
+const SPANS = [0.001, 0.01, 0.1, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800];
 let library = null;
 
 function load() {
@@ -18,70 +30,51 @@ function load() {
   return library;
 }
 
-/** A token as the colour that it is now, light or dark. */
-function colour(token) {
-  const probe = make("span", { hidden: true });
-  document.body.append(probe);
-  probe.style.color = `var(${token})`;
-  const found = getComputedStyle(probe).color;
-  probe.remove();
-  return found;
-}
-
-const faded = (value) => `color-mix(in srgb, ${value} 28%, transparent)`;
-
-function numberOf(name) {
-  if (!colours.has(name)) colours.set(name, colours.size);
-  return colours.get(name);
-}
-
-/** Exponential moving average, corrected at its start; missing values stay missing. */
-export function smoothed(values, weight) {
-  if (!weight) return values;
-  let sum = 0;
-  let share = 0;
-  return values.map((value) => {
-    if (value == null) return null;
-    sum = sum * weight + value * (1 - weight);
-    share = share * weight + (1 - weight);
-    return sum / share;
-  });
-}
-
-export function short(value) {
-  if (value == null || !Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  if (size !== 0 && (size >= 1e6 || size < 1e-3)) return value.toExponential(2).replace("e+", "e");
-  return Number.isInteger(value) ? value.toLocaleString("en") : value.toPrecision(4).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
-}
-
 /** Marks of a time axis: the hour within a day, the day over more, seconds within minutes. In the reader's zone. */
 function times(ticks) {
-  const span = (ticks.at(-1) ?? 0) - (ticks[0] ?? 0);
-  const step = ticks.length > 1 ? ticks[1] - ticks[0] : span;
-  const style = span > 86400 * 2 && step >= 43200 ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", hour12: false };
+  const length = (ticks.at(-1) ?? 0) - (ticks[0] ?? 0);
+  const step = ticks.length > 1 ? ticks[1] - ticks[0] : length;
+  const style = length > 86400 * 2 && step >= 43200 ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", hour12: false };
   if (step < 60) style.second = "2-digit";
   const format = new Intl.DateTimeFormat("en-GB", style);
   return ticks.map((tick) => format.format(tick * 1000));
 }
 
-class Chart {
+export class Chart {
   constructor(figure, uPlot) {
     this.figure = figure;
     this.uPlot = uPlot;
+    figure.chart = this;
     this.box = figure.querySelector(".chart-plot");
     const liked = memory.get("chart", {});
     this.smooth = Number(figure.dataset.smooth) || liked.smooth || 0;
     this.log = "log" in figure.dataset;
-    this.x = figure.dataset.x;
+    this.x = AXES.includes(figure.dataset.x) ? figure.dataset.x : "step";
+    this.mean = "mean" in figure.dataset;
     this.range = null;
-    if ("tools" in figure.dataset) this.tools();
-    new ResizeObserver(() => this.resize()).observe(this.box);
-    document.addEventListener("headway:theme", () => this.data && this.figure.isConnected && this.plot());
-    figure.addEventListener("headway:refresh", () => this.fetch());
+    this.hidden = new Set();
+    this.bar = "tools" in figure.dataset ? tools(this) : null;
+    this.listen();
     this.fetch();
   }
 
+  listen() {
+    const { box, figure } = this;
+    box.tabIndex = 0;
+    new ResizeObserver(() => this.resize()).observe(box);
+    figure.addEventListener("headway:refresh", () => this.fetch());
+    figure.addEventListener("headway:chart", (event) => this.change(event.detail));
+    figure.addEventListener("headway:points", (event) => this.append(event.detail));
+    box.addEventListener("dblclick", () => this.range && this.zoom(null));
+    box.addEventListener("keydown", (event) => this.keys(event));
+    box.addEventListener("blur", () => this.forget());
+    const theme = () => (figure.isConnected ? this.anew() : document.removeEventListener("headway:theme", theme));
+    document.addEventListener("headway:theme", theme);
+    const run = ({ detail }) => (figure.isConnected ? detail.from !== this && this.stress(detail.key) : document.removeEventListener("headway:run", run));
+    document.addEventListener("headway:run", run);
+  }
+
+  // ---- data
   async fetch() {
     const url = new URL(this.figure.dataset.chart, location.href);
     url.searchParams.set("x", this.x);
@@ -89,18 +82,26 @@ class Chart {
       url.searchParams.set("from", this.range[0]);
       url.searchParams.set("to", this.range[1]);
     }
+    this.asking?.abort();
+    this.asking = new AbortController();
+    this.figure.setAttribute("aria-busy", "true");
     try {
-      const answer = await fetch(url, { headers: { Accept: "application/json" } });
+      const answer = await fetch(url, { headers: { Accept: "application/json" }, signal: this.asking.signal });
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
       this.data = await answer.json();
       this.plot();
       this.later();
     } catch (error) {
-      if (this.chart) return;
-      const again = make("button", { type: "button", class: "button small" }, "Try again");
-      again.addEventListener("click", () => this.fetch());
-      this.box.replaceChildren(make("p", { class: "chart-wait" }, `The chart could not be loaded: ${error.message}. `, again));
+      if (error.name === "AbortError") return;
+      if (!this.chart) this.failed(error);
     }
+    this.figure.removeAttribute("aria-busy");
+  }
+
+  failed(error) {
+    const again = make("button", { type: "button", class: "button small" }, "Try again");
+    again.addEventListener("click", () => this.fetch());
+    this.box.replaceChildren(make("p", { class: "chart-wait" }, `The chart could not be loaded: ${error.message}. `, again));
   }
 
   later() {
@@ -110,75 +111,109 @@ class Chart {
     this.timer = setTimeout(() => (document.hidden || this.range ? this.later() : this.fetch()), every);
   }
 
-  tools() {
-    const bar = make("div", { class: "chart-tools" });
-    const add = (label, sign, act, pressed) => {
-      const button = make("button", { type: "button", class: "icon-button", title: label, "aria-label": label }, sign);
-      if (pressed !== undefined) button.setAttribute("aria-pressed", pressed);
-      button.addEventListener("click", () => act(button));
-      bar.append(button);
-      return button;
-    };
-    this.whole = add("Show all", icon("zoom-out"), () => this.zoom(null));
-    this.whole.hidden = true;
-    add("Smooth", icon("activity"), (button) => {
-      this.smooth = this.smooth === 0 ? 0.6 : this.smooth < 0.9 ? 0.9 : 0;
-      memory.set("chart", { smooth: this.smooth });
-      button.setAttribute("aria-pressed", this.smooth > 0);
-      button.title = this.smooth ? `Smooth: ${this.smooth}` : "Smooth";
+  /** Points that came since: drawn at the next frame. A zoomed chart keeps to what it shows. */
+  append({ key, steps, times, values }) {
+    const line = this.data?.series.find((one) => key === undefined || one.key === key);
+    if (!line || this.range) return;
+    const origin = this.axis === "relative" ? (line.start ?? times[0]) : 0;
+    const xs = this.axis === "step" ? steps : times.map((ms) => ms - origin);
+    const last = line.x.at(-1) ?? -Infinity;
+    values.forEach((value, at) => {
+      if (xs[at] <= last) return;
+      line.x.push(xs[at]);
+      line.y.push(Number.isFinite(value) ? value : null);
+    });
+    if (line.x.length > MOST) return this.fetch();
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
       this.plot();
-    }, this.smooth > 0);
-    add("Logarithmic", "log", (button) => {
-      this.log = !this.log;
-      button.setAttribute("aria-pressed", this.log);
-      this.plot();
-    }, this.log);
-    if (this.x === "step" || this.x === "time") {
-      add("Over time", icon("clock"), (button) => {
-        this.x = this.x === "time" ? "step" : "time";
-        button.setAttribute("aria-pressed", this.x === "time");
-        this.zoom(null);
-      }, this.x === "time");
-    }
-    this.figure.prepend(bar);
+    });
+  }
+
+  change({ smooth, log, x, mean }) {
+    if (smooth !== undefined) this.smooth = smooth;
+    if (log !== undefined) this.log = log;
+    if (mean !== undefined) this.mean = mean;
+    this.bar?.show();
+    if (x !== undefined && x !== this.x) {
+      this.x = x;
+      this.zoom(null);
+    } else if (this.data) this.plot();
   }
 
   zoom(range) {
     this.range = range;
-    if (this.whole) this.whole.hidden = !range;
+    this.bar?.show();
     this.fetch();
   }
 
-  /** uPlot wants one x column: the series are joined on it. */
+  toggle(key, alone = false) {
+    const keys = this.lines.map((one) => one.key ?? one.name);
+    if (alone) this.hidden = this.hidden.size === keys.length - 1 && !this.hidden.has(key) ? new Set() : new Set(keys.filter((other) => other !== key));
+    else if (!this.hidden.delete(key)) this.hidden.add(key);
+    this.plot();
+  }
+
+  // ---- drawing
+  /** The columns that uPlot draws, in blocks of one a line: what was logged (faint, if smoothed), the band's ends, the lines. */
   columns() {
-    const tables = this.data.series.map((one) => [this.isTime ? one.x.map((ms) => ms / 1000) : one.x, one.y]);
-    if (!tables.length) return null;
-    return tables.length === 1 ? tables[0] : this.uPlot.join(tables, tables.map((table) => table.slice(1).map(() => 1)));
+    const lines = this.lines;
+    const scaled = this.axis === "step" ? lines : lines.map((one) => ({ ...one, x: one.x.map((ms) => ms / 1000) }));
+    const [xs, ...raw] = joined(scaled);
+    const blocks = [];
+    const inLog = (values) => (this.isLog ? values.map((value) => (value > 0 ? value : null)) : values);
+    this.isSmooth = this.smooth > 0 && xs.length > 2;
+    this.hasBand = lines.some((one) => one.low);
+    if (this.isSmooth && !this.hasBand) blocks.push(...raw.map(inLog));
+    if (this.hasBand) {
+      for (const end of ["low", "high"]) {
+        const ends = joined(scaled.map((one) => ({ x: one.x, y: one[end] ?? one.y }))).slice(1);
+        blocks.push(...ends.map((values) => inLog(smoothed(values, this.smooth))));
+      }
+    }
+    this.offset = blocks.length;
+    return [xs, ...blocks, ...raw.map((values) => inLog(smoothed(values, this.smooth)))];
   }
 
   plot() {
-    this.isTime = (this.data.x ?? this.x) === "time";
-    const raw = this.columns();
-    if (!raw || !raw[0].length) {
-      this.chart?.destroy();
-      this.chart = null;
-      this.box.replaceChildren(make("p", { class: "chart-wait" }, "Nothing was logged here yet."));
-      return;
+    this.axis = AXES.includes(this.data.x) ? this.data.x : this.x;
+    const series = this.data.series.filter((one) => one.x.length);
+    this.lines = this.mean && series.length > 1 ? averaged(series) : series;
+    if (!this.lines.length) return this.empty();
+    if (this.axis === "step" && !this.mean && series.every((one) => new Set(one.x).size < 2)) return this.bars(series);
+    this.isLog = this.log && this.lines.some((one) => one.y.some((value) => value > 0));
+    const columns = this.columns();
+    const shape = JSON.stringify([this.lines.map((one) => [one.name, one.key]), this.offset, this.isLog, this.axis, this.range, [...this.hidden], this.box.clientWidth]);
+    if (this.chart && shape === this.shape) {
+      this.chart.setData(columns);
+      return labels(this);
     }
-    if (!this.isTime && this.data.series.every((one) => new Set(one.x).size < 2)) return this.bars();
-    const smooth = this.smooth > 0 && raw[0].length > 2;
-    const lines = raw.slice(1);
-    const columns = [raw[0], ...(smooth ? lines : []), ...lines.map((values) => smoothed(values, this.smooth))];
+    this.shape = shape;
+    this.clear();
+    this.chart = new this.uPlot(this.options(), columns, this.box);
+  }
+
+  /** Drawn from scratch: the colours are others now. */
+  anew() {
+    this.shape = "";
+    if (this.data) this.plot();
+  }
+
+  clear() {
     this.chart?.destroy();
+    this.chart = null;
     this.box.replaceChildren();
-    this.chart = new this.uPlot(this.options(columns, smooth), columns, this.box);
+  }
+
+  empty() {
+    this.clear();
+    this.box.append(make("p", { class: "chart-wait" }, this.range ? "Nothing lies in this range. Double-click shows all." : "Nothing was logged here yet."));
   }
 
   /** Where each series has one point only, a line has nothing to tell: bars, longest first, from zero. */
-  bars() {
-    this.chart?.destroy();
-    this.chart = null;
-    const rows = this.data.series
+  bars(series) {
+    this.clear();
+    const rows = series
       .map((one) => ({ one, value: one.y.at(-1) }))
       .filter(({ value }) => value != null)
       .sort((a, b) => b.value - a.value);
@@ -187,48 +222,65 @@ class Chart {
     for (const { one, value } of rows) {
       const bar = make("span", { class: value < 0 ? "bar below" : "bar" });
       bar.style.width = `${Math.max(0.5, (Math.abs(value) / most) * 100)}%`;
-      bar.style.background = colour(`--c${(numberOf(one.key ?? one.name) % COLOURS) + 1}`);
+      bar.style.background = `var(${tokenOf(one.key ?? one.name)})`;
       const name = make("span", { class: "bar-name", title: one.name }, one.name);
-      list.append(make("li", {}, name, make("span", { class: "bar-room" }, bar), make("span", { class: "num" }, short(value))));
+      const row = make("li", { "data-key": one.key ?? one.name }, name, make("span", { class: "bar-room" }, bar), make("span", { class: "num" }, short(value)));
+      row.addEventListener("pointerenter", () => this.tell(one.key));
+      row.addEventListener("pointerleave", () => this.tell(null));
+      list.append(row);
     }
-    this.box.replaceChildren(list);
+    this.box.append(list);
   }
 
-  options(columns, smooth) {
-    const positive = columns.slice(1).every((values) => values.every((value) => value == null || value > 0));
+  options() {
     const grid = { stroke: colour("--line"), width: 1 };
-    const ink = colour("--text-3");
     const font = `11px ${getComputedStyle(document.body).fontFamily}`;
-    const axis = { stroke: ink, font, grid, ticks: { show: false }, gap: 6 };
-    this.strokes = this.data.series.map((one) => colour(`--c${(numberOf(one.key ?? one.name) % COLOURS) + 1}`));
-    const lone = (at) => this.data.series[at].y.filter((value) => value != null).length < 2;
+    const axis = { stroke: colour("--text-3"), font, grid, ticks: { show: false }, gap: 6 };
+    const count = this.lines.length;
+    this.strokes = this.lines.map((one) => colour(tokenOf(one.key ?? one.name)));
+    const shown = (one) => !this.hidden.has(one.key ?? one.name);
+    const lone = (one) => one.y.filter((value) => value != null).length < 2;
     const line = (one, at) => ({
-      label: one.name,
-      stroke: this.strokes[at],
-      width: 1.75,
-      dash: DASHES[Math.floor(numberOf(one.key ?? one.name) / COLOURS) % DASHES.length],
-      spanGaps: true,
-      points: { show: lone(at), size: 7, fill: this.strokes[at] },
+      label: one.name, stroke: this.strokes[at], width: 1.75, dash: dashOf(one.key ?? one.name), spanGaps: true, show: shown(one),
+      points: { show: lone(one), size: 7, fill: this.strokes[at] },
     });
-    const ghosts = smooth ? this.data.series.map((one, at) => ({ ...line(one, at), stroke: faded(this.strokes[at]), width: 1 })) : [];
-    this.offset = ghosts.length;
+    const under = [];
+    for (let block = 0; block < this.offset / count; block += 1) {
+      under.push(...this.lines.map((one, at) => ({ ...line(one, at), stroke: this.hasBand ? "transparent" : faded(this.strokes[at]), width: 1, points: { show: false } })));
+    }
+    const bands = this.hasBand ? this.lines.map((_, at) => ({ series: [1 + count + at, 1 + at], fill: faded(this.strokes[at], 18) })) : [];
     return {
       width: this.box.clientWidth,
-      height: Number(this.figure.dataset.height),
+      height: this.height(),
       padding: [8, this.room(), 0, 0],
       legend: { show: false },
-      scales: {
-        x: { time: this.isTime },
-        y: this.log && positive ? { distr: 3 } : { range: (_, low, high) => this.bounds(low, high) },
-      },
+      focus: { alpha: 0.22 },
+      scales: { x: { time: this.axis === "time", range: (_, low, high) => this.ends(low, high) }, y: this.isLog ? { distr: 3 } : { range: (_, low, high) => this.bounds(low, high) } },
       axes: [
-        { ...axis, space: 56, size: 26, grid: { show: false }, ...(this.isTime ? {} : { incrs: STEPS }), values: (_, ticks) => (this.isTime ? times(ticks) : ticks.map(short)) },
-        { ...axis, space: 34, size: 44, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
+        { ...axis, space: 64, size: 26, grid: { show: false }, ...this.marks() },
+        { ...axis, space: 34, size: 48, values: (_, ticks) => ticks.map((tick) => (tick == null ? "" : short(tick))) },
       ],
-      cursor: { sync: { key: this.figure.dataset.group }, drag: { x: true, y: false, setScale: false }, points: { size: 7 }, y: false },
-      series: [{}, ...ghosts, ...this.data.series.map(line)],
-      hooks: { ready: [(chart) => this.label(chart)], setCursor: [() => this.tip()], setSelect: [(chart) => this.selected(chart)] },
+      cursor: { sync: { key: this.figure.dataset.group, setSeries: false }, drag: { x: true, y: false, setScale: false, dist: 4 }, focus: { prox: 24 }, points: { size: 7 }, y: false, bind: { dblclick: () => () => null } },
+      bands,
+      series: [{}, ...under, ...this.lines.map(line)],
+      hooks: {
+        ready: [(chart) => labels(this, chart)], setCursor: [() => tip(this)], setSelect: [(chart) => this.selected(chart)],
+        setSeries: [(_, at, options) => this.pointed(at, options)],
+      },
     };
+  }
+
+  marks() {
+    if (this.axis === "time") return { values: (_, ticks) => times(ticks) };
+    if (this.axis === "relative") return { incrs: SPANS, values: (_, ticks) => ticks.map((tick) => (tick === 0 ? "0" : span(tick * 1000))) };
+    return { incrs: STEPS, values: (_, ticks) => ticks.map(short) };
+  }
+
+  /** The ends of the x axis: what was zoomed to, else from the first point to the last. */
+  ends(low, high) {
+    const scale = this.axis === "step" ? 1 : 1000;
+    if (this.range) return this.range.map((end) => end / scale);
+    return low === high ? [low - 1, high + 1] : [low, high];
   }
 
   /** The ends of the y axis: a little air, and a sane span where all values are the same. */
@@ -238,90 +290,86 @@ class Chart {
     return this.uPlot.rangeNum(low, high, 0.1, true);
   }
 
-  room() {
-    return this.box.clientWidth > 440 && this.data.series.length > 1 ? LABEL_SPACE : 12;
+  height() {
+    if (!this.figure.classList.contains("full")) return Number(this.figure.dataset.height);
+    return Math.max(160, innerHeight - this.box.getBoundingClientRect().top - 48);
   }
 
+  /** Space to the right of the lines, for their names. */
+  room() {
+    this.direct = this.box.clientWidth > 440 && this.lines.length > 1 && this.lines.length - this.hidden.size <= 10;
+    return this.direct ? 116 : 14;
+  }
+
+  resize() {
+    if (this.chart && (this.chart.width !== this.box.clientWidth || this.chart.height !== this.height())) this.plot();
+  }
+
+  // ---- looking
   selected(chart) {
     if (chart.select.width < 6) return;
-    const scale = this.isTime ? 1000 : 1;
+    const scale = this.axis === "step" ? 1 : 1000;
     const [from, to] = [0, chart.select.width].map((shift) => chart.posToVal(chart.select.left + shift, "x") * scale);
     chart.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false);
     this.zoom([Math.floor(from), Math.ceil(to)]);
   }
 
-  /** Names at the ends of their lines, kept apart; under the chart where there is no room beside it. */
-  label(chart) {
-    const series = this.data.series;
-    if (series.length < 2) return;
-    const below = this.room() !== LABEL_SPACE || series.length > 10;
-    const box = make("div", { class: below ? "chart-legend" : "chart-labels", "aria-hidden": "true" });
-    const ratio = devicePixelRatio;
-    const bottom = (chart.bbox.top + chart.bbox.height) / ratio;
-    const ends = series.map((one, at) => {
-      const values = chart.data[1 + this.offset + at];
-      const last = values.findLastIndex((value) => value != null);
-      return { one, at, y: last < 0 ? bottom : chart.valToPos(values[last], "y") + chart.bbox.top / ratio };
-    });
-    if (!below) ends.sort((a, b) => a.y - b.y);
-    let floor = -Infinity;
-    for (const end of ends) {
-      floor = end.y = Math.max(end.y, floor + 13);
-    }
-    let ceiling = bottom + 6;
-    for (const end of ends.toReversed()) {
-      ceiling = end.y = Math.min(end.y, ceiling);
-      ceiling -= 13;
-    }
-    for (const { one, at, y } of ends) {
-      const name = make("span", { title: one.name }, one.name);
-      name.style.color = this.strokes[at];
-      if (!below) {
-        name.style.top = `${y}px`;
-        name.style.left = `${(chart.bbox.left + chart.bbox.width) / ratio + 4}px`;
-      }
-      box.append(name);
-    }
-    this.box.append(box);
+  /** uPlot says which of its series is under the cursor: tell the page which run that is. */
+  pointed(at, options) {
+    if (options.focus == null || this.stressing) return;
+    const line = at == null ? null : this.lines[(at - 1) % this.lines.length];
+    if (line?.key === this.told) return;
+    this.tell(line?.key ?? null);
   }
 
-  tip() {
-    const { left, idx } = this.chart.cursor;
-    this.hint?.remove();
-    this.hint = null;
-    // the other charts of the group show their cursor only
-    if (idx == null || left < 0 || !this.box.matches(":hover")) return;
-    const rows = this.data.series
-      .map((one, at) => ({ one, at, value: this.near(this.chart.data[1 + this.offset + at], idx) }))
-      .filter(({ value }) => value != null)
-      .sort((a, b) => b.value - a.value)
-      .slice(0, 14);
-    if (!rows.length) return;
-    const body = make("tbody");
-    for (const { one, at, value } of rows) {
-      const swatch = make("span", { class: "swatch" });
-      swatch.style.background = this.strokes[at];
-      body.append(make("tr", {}, make("td", { class: "truncate" }, swatch, one.name), make("td", { class: "num" }, short(value))));
-    }
-    const at = this.chart.data[0][idx];
-    const where = this.isTime ? new Date(at * 1000).toLocaleString() : `step ${at.toLocaleString("en")}`;
-    this.hint = make("div", { class: "chart-tip" }, make("div", { class: "at" }, where), make("table", {}, body));
-    this.box.append(this.hint);
-    const over = this.chart.over.offsetLeft + left;
-    const flip = over + 16 + this.hint.offsetWidth > this.box.clientWidth;
-    this.hint.style.left = `${Math.max(0, flip ? over - this.hint.offsetWidth - 12 : over + 12)}px`;
-    this.hint.style.top = "4px";
+  tell(key) {
+    this.told = key;
+    document.dispatchEvent(new CustomEvent("headway:run", { detail: { key, from: this } }));
   }
 
-  /** The value at a row, or of the last point before it where this series has none just there. */
-  near(values, at) {
-    for (let i = at; i >= Math.max(0, at - 20); i -= 1) if (values[i] != null) return values[i];
-    return null;
+  /** Let one line stand out; none: all are as they were. */
+  stress(key) {
+    for (const row of this.box.querySelectorAll(".bars li")) row.toggleAttribute("data-stressed", row.dataset.key === key);
+    if (!this.chart) return;
+    const at = this.lines.findIndex((one) => one.key === key);
+    this.stressing = true;
+    this.chart.setSeries(at < 0 ? null : 1 + this.offset + at, { focus: at >= 0 });
+    this.stressing = false;
   }
 
-  resize() {
-    if (!this.chart || this.chart.width === this.box.clientWidth) return;
-    this.plot();
+  keys(event) {
+    if (!this.chart || event.ctrlKey || event.metaKey || event.altKey || event.target !== this.box) return;
+    const xs = this.chart.data[0];
+    const at = this.chart.cursor.idx;
+    const act = {
+      ArrowLeft: () => this.point(Math.max(0, (at ?? xs.length) - (event.shiftKey ? 10 : 1))),
+      ArrowRight: () => this.point(Math.min(xs.length - 1, (at ?? -1) + (event.shiftKey ? 10 : 1))),
+      "+": () => this.closer(0.5), "=": () => this.closer(0.5), "-": () => this.range && this.closer(2),
+      0: () => this.zoom(null), f: () => this.bar?.full(), l: () => this.change({ log: !this.log }),
+    }[event.key];
+    if (!act) return;
+    event.preventDefault();
+    event.stopPropagation();
+    act();
+  }
+
+  point(at) {
+    this.byKey = true;
+    this.chart.setCursor({ left: this.chart.valToPos(this.chart.data[0][at], "x"), top: this.chart.over.clientHeight / 2 });
+  }
+
+  closer(share) {
+    const { min, max } = this.chart.scales.x;
+    const scale = this.axis === "step" ? 1 : 1000;
+    const middle = this.chart.cursor.idx == null ? (min + max) / 2 : this.chart.data[0][this.chart.cursor.idx];
+    const length = (max - min) * share;
+    const from = share < 1 ? Math.min(Math.max(min, middle - length / 2), max - length) : middle - length / 2;
+    this.zoom([Math.floor(from * scale), Math.ceil((from + length) * scale)]);
+  }
+
+  forget() {
+    this.byKey = false;
+    this.chart?.setCursor({ left: -10, top: -10 });
   }
 }
 

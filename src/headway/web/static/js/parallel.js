@@ -1,6 +1,6 @@
 // Parallel coordinates: a line a run, an axis a parameter or metric. Drag along an axis to keep the runs that pass there.
 import { make } from "./dom.js";
-import { short } from "./chart.js";
+import { short } from "./numbers.js";
 
 const SPACE = "http://www.w3.org/2000/svg";
 const TOP = 34, FOOT = 14, SIDE = 44, LEAST = 92;

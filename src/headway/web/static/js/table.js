@@ -1,5 +1,6 @@
 // Tables: rows by keyboard, columns chosen and remembered, sorting of what is shown, selection to compare, export.
 import { fresh, icon, make, memory, ready, typing } from "./dom.js";
+import { quoted } from "./numbers.js";
 
 class Table {
   constructor(frame) {
@@ -190,13 +191,6 @@ function plain(cell) {
   const time = cell.querySelector("time");
   const number = cell.querySelector(".num[title]");
   return (time?.dateTime ?? (cell.classList.contains("num") && number?.title) ?? "") || cell.innerText.trim().replace(/\s+/g, " ").replace("−", "-");
-}
-
-function quoted(text, separator) {
-  // a leading = + - @ would run as a formula in a spreadsheet; a number may keep its sign
-  const safe = /^[=+\-@]/.test(text) && !Number.isFinite(Number(text.replaceAll(",", ""))) ? `'${text}` : text;
-  if (separator === "\t") return safe.replaceAll("\t", " ");
-  return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
 function valueOf(cell) {
