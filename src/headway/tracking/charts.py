@@ -1,4 +1,4 @@
-"""Series as charts ask for them: `{"series": [{"name", "x", "y"}], "x": "step" | "time" | "relative"}`, at most 1,000 points a line."""
+"""Series as charts ask for them: `{"x": "step" | "time" | "relative", "series": [{"name", "x", "y"}]}`, 1,000 points each."""
 
 from __future__ import annotations
 
