@@ -48,7 +48,15 @@ def may(db: Session, who: Who, verb: str, project_id: str | None) -> bool:
 
 def check(db: Session, who: Who, verb: str, project_id: str | None) -> None:
     """Pass, or raise: NotFound to whom the project must look as if it weren't there, else Forbidden that says who may."""
-    known = None if project_id is None or who.admin else role(db, who.user_id, project_id)
+    judge(who, verb, project_id, None if project_id is None or who.admin else role(db, who.user_id, project_id))
+
+
+# A statement that reads a row of `{table}` may bring along the role in its project of the user `?`, for `judge`.
+ROLE_SQL = "(SELECT role FROM members WHERE members.project_id = {table}.project_id AND members.user_id = ?)"
+
+
+def judge(who: Who, verb: str, project_id: str | None, known: str | None) -> None:
+    """As `check`, for whom the role is `known` already."""
     if rules.allowed(who, verb, project_id, known):
         return
     if project_id is not None and not (rules.reaches(who, project_id) and (who.admin or known is not None)):

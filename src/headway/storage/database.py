@@ -4,12 +4,15 @@ SQLite runs in WAL mode with `synchronous=FULL`, so a commit that returned survi
 time; a lock in this process makes our own writers queue instead of polling the file, `BEGIN IMMEDIATE` makes a transaction
 that will write take its place at its first statement, and other processes are waited for up to five seconds.
 
+Many small writes share a commit: `group` (see `storage/group.py`).
+
 The lock is taken by the thread that runs the first statement and given back by whichever thread ends the transaction: a
 request's commit does not happen on its handler's thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -18,21 +21,22 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from sqlalchemy import Engine, MetaData, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from headway.errors import BadInput, HeadwayError, StorageFull, Unavailable
 from headway.events import Event
+from headway.storage.direct import Direct
+from headway.storage.group import CommitFailed, Group
 
 T = TypeVar("T")
 log = logging.getLogger("headway.database")
 
 BUSY_MS = 5_000
 WAIT_S = 30
-GROUP_MAX = 256
 
 
 class Base(DeclarativeBase):
@@ -64,7 +68,8 @@ class Database:
         self.on_commit = on_commit
         self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(url)
         self._write_lock = threading.Lock() if self.sqlite else None
-        self._group = _Group(self)
+        self._writer = _Writer(self)
+        self._group = Group(self._writer.begin)
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:
@@ -96,24 +101,41 @@ class Database:
         self._announce(session)
 
     def group(self, work: Callable[[Session], T]) -> T:
-        """Run `work(session)` in a savepoint of a transaction that many callers share; return once it is committed.
+        """Run `work(session)` in a transaction that many callers share; return its result once that is committed.
 
         Whoever comes while a commit is under way is served by the next one, so the cost of reaching the disk is shared.
-        An error of `work` is raised to its caller alone and undoes only its own changes.
+        An error of `work` is raised to its caller alone and undoes only its own changes. It may be run again when a
+        neighbour failed, so it must change nothing but the database.
         """
         return self.group_later(work).result()
 
     def group_later(self, work: Callable[[Session], T]) -> Future[T]:
-        """As `group`, but returns at once with a future, for callers on an event loop (`asyncio.wrap_future`)."""
-        return self._group.submit(work)
+        """As `group`, but returns at once with a future."""
+        future: Future[T] = self._group.submit(work, needs_session=True)
+        return future
+
+    def group_soon(self, work: Callable[[Session], T]) -> asyncio.Future[T]:
+        """As `group`, for a coroutine to await."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = self._group.submit(work, needs_session=True, loop=loop)
+        return future
+
+    def group_direct(self, work: Callable[[Direct], T]) -> asyncio.Future[T]:
+        """As `group_soon`, for a work that needs the driver and no session."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = self._group.submit(work, needs_session=False, loop=loop)
+        return future
 
     def close(self) -> None:
         """End the writer thread and give all connections back."""
         self._group.close()
+        self._writer.close()
         self.engine.dispose()
 
     def _announce(self, session: Session) -> None:
-        events = session.info.pop("events", None)
+        self._deliver(session.info.pop("events", None))
+
+    def _deliver(self, events: list[Event] | None) -> None:
         if events and self.on_commit:
             self.on_commit(events)
 
@@ -136,82 +158,98 @@ class _Turn:
             self._lock.release()
 
 
-class _Group:
-    """The thread that commits for many: it drains the queue, runs each work in a savepoint, commits once, and answers."""
+class _Writer:
+    """The connection of group commits. It stays open: fetching and checking one costs as much as a small transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._wake = threading.Condition()
-        self._queue: list[tuple[Callable[[Session], Any], Future[Any]]] = []
-        self._thread: threading.Thread | None = None
-        self._closed = False
+        self._turn = _Turn(database._write_lock)
+        self._connection: Connection | None = None
 
-    def submit(self, work: Callable[[Session], T]) -> Future[T]:
-        future: Future[T] = Future()
-        with self._wake:
-            if self._closed:
-                raise Unavailable("The server is shutting down.", hint="Try again in a moment.")
-            self._queue.append((work, cast("Future[Any]", future)))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="headway-group-commit", daemon=True)
-                self._thread.start()
-            self._wake.notify()
-        return future
+    @contextlib.contextmanager
+    def begin(self) -> Iterator[_Transaction]:
+        """A transaction: committed when the block ends, undone if it raises."""
+        made: _Transaction | None = None
+        try:
+            if self._connection is None:
+                self._connection = self._database.engine.connect().execution_options(headway_turn=self._turn)
+            outer = self._connection.begin()
+            made = _Transaction(self._connection)
+            try:
+                yield made
+                made.flush()
+            except BaseException:
+                outer.rollback()
+                raise
+            try:
+                outer.commit()
+            except Exception as error:
+                raise CommitFailed from (_known(error) if isinstance(error, OperationalError) else error)
+        except BaseException as error:
+            if not isinstance(error, HeadwayError):  # it may be the connection's fault: the next one gets a fresh one
+                self.close()
+            if isinstance(error, OperationalError):
+                raise _known(error) from error
+            raise
+        finally:
+            if made is not None:
+                made.close()
+            self._turn.end()
+        self._database._deliver(made.events())
 
     def close(self) -> None:
-        with self._wake:
-            self._closed = True
-            self._wake.notify()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception:
+                connection.invalidate()
 
-    def _run(self) -> None:
-        while True:
-            with self._wake:
-                while not self._queue and not self._closed:
-                    self._wake.wait()
-                if not self._queue:
-                    return
-                batch, self._queue = self._queue[:GROUP_MAX], self._queue[GROUP_MAX:]
-            if len(batch) == 1:
-                self._alone(*batch[0])
-            else:
-                self._commit(batch)
 
-    def _alone(self, work: Callable[[Session], Any], future: Future[Any]) -> None:
-        """Nobody to share with: a savepoint would cost as much as the work itself."""
-        if not future.set_running_or_notify_cancel():
-            return
+class _Transaction:
+    """See `group.Transaction`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._session: Session | None = None
+        self.direct = Direct(connection)
+
+    @property
+    def session(self) -> Session:
+        """A session in this transaction; made for the first who asks."""
+        if self._session is None:
+            self._session = Session(self._connection, expire_on_commit=False)
+            self._session.info.update(self.direct.info, direct=self.direct)
+            self.direct.info = self._session.info
+        return self._session
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What the block does is undone if it raises; the rest of the transaction stays. Its events are not delivered."""
+        self.session.connection()  # else the session would set no savepoint before its own first statement
+        before = len(self.direct.info.get("events", ()))
         try:
-            with self._database.write() as session:
-                result = work(session)
-        except Exception as error:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+            with self.session.begin_nested():
+                yield
+        except BaseException:
+            del self.direct.info.get("events", [])[before:]
+            raise
 
-    def _commit(self, batch: list[tuple[Callable[[Session], Any], Future[Any]]]) -> None:
-        done: list[tuple[Future[Any], Any]] = []
-        try:
-            with self._database.write() as session:
-                for work, future in batch:
-                    if not future.set_running_or_notify_cancel():
-                        continue
-                    try:
-                        with session.begin_nested():
-                            done.append((future, work(session)))
-                    except OperationalError:
-                        raise
-                    except Exception as error:
-                        future.set_exception(error)
-        except Exception as error:
-            # The whole transaction is gone: nobody was told yet, so everybody is told the truth.
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for future, result in done:
-            future.set_result(result)
+    def flush(self) -> None:
+        """Write what the session still holds back."""
+        if self._session is not None:
+            self._session.flush()
+
+    def events(self) -> list[Event] | None:
+        """What is to be told now that it is committed."""
+        found: list[Event] | None = self.direct.info.pop("events", None)
+        return found
+
+    def close(self) -> None:
+        """End the session; who waits for the end of the transaction hears of it now."""
+        if self._session is not None:
+            self._session.close()
 
 
 def _sqlite_engine(url: str) -> Engine:
@@ -232,7 +270,11 @@ def _sqlite_engine(url: str) -> Engine:
         turn = connection.get_execution_options().get("headway_turn")
         if turn is not None:
             turn.take()
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if turn is not None else "BEGIN DEFERRED")
+        words = "BEGIN IMMEDIATE" if turn is not None else "BEGIN DEFERRED"
+        try:
+            connection.connection.driver_connection.execute(words)
+        except sqlite3.OperationalError as error:
+            raise OperationalError(words, None, error) from error
 
     return engine
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Engine, bindparam, text
+from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-_FIND = text("SELECT id, name FROM keys WHERE name IN :names").bindparams(bindparam("names", expanding=True))
-_NAMES = text("SELECT id, name FROM keys WHERE id IN :ids").bindparams(bindparam("ids", expanding=True))
-_ADD = text("INSERT INTO keys (name) VALUES (:name) ON CONFLICT (name) DO NOTHING")
-_PIECE = 500
+from headway.storage import direct
+from headway.storage.direct import Direct, Sql
+
+_FIND = "SELECT id, name FROM keys WHERE name IN"
+_NAMES = "SELECT id, name FROM keys WHERE id IN"
+_ADD = Sql("INSERT INTO keys (name) VALUES (?) ON CONFLICT (name) DO NOTHING")
 _MOST = 200_000  # names remembered; more are asked for again
 
 
@@ -28,15 +30,15 @@ class _Known:
 _known: WeakKeyDictionary[Engine, _Known] = WeakKeyDictionary()
 
 
-def _of(db: Session) -> _Known:
-    engine = db.get_bind().engine
+def _of(db: Session | Direct) -> _Known:
+    engine = db.engine if isinstance(db, Direct) else db.get_bind().engine
     found = _known.get(engine)
     if found is None:
         found = _known[engine] = _Known()
     return found
 
 
-def find(db: Session, names: Iterable[str]) -> dict[str, int]:
+def find(db: Session | Direct, names: Iterable[str]) -> dict[str, int]:
     """The ids of those names that exist."""
     known = _of(db)
     found: dict[str, int] = {}
@@ -48,15 +50,14 @@ def find(db: Session, names: Iterable[str]) -> dict[str, int]:
         else:
             found[name] = key_id
     made = db.info.get("keys_made", ())
-    for at in range(0, len(missing), _PIECE):
-        for key_id, name in db.execute(_FIND, {"names": missing[at : at + _PIECE]}):
-            found[name] = key_id
-            if name not in made:  # else it isn't committed yet, and may never be
-                known.learn(key_id, name)
+    for key_id, name in direct.of(db).among(_FIND, missing) if missing else ():
+        found[name] = key_id
+        if name not in made:  # else it isn't committed yet, and may never be
+            known.learn(key_id, name)
     return found
 
 
-def ensure(db: Session, names: Iterable[str]) -> dict[str, int]:
+def ensure(db: Session | Direct, names: Iterable[str]) -> dict[str, int]:
     """The ids of all names; new ones are added."""
     wanted = list(dict.fromkeys(names))
     found = find(db, wanted)
@@ -65,12 +66,12 @@ def ensure(db: Session, names: Iterable[str]) -> dict[str, int]:
         made = db.info.setdefault("keys_made", set())
         made.update(new)
         # sorted, so that two servers adding the same names take their locks in one order
-        db.execute(_ADD, [{"name": name} for name in sorted(new)])
+        direct.of(db).many(_ADD, [(name,) for name in sorted(new)])
         found |= find(db, new)
     return found
 
 
-def names(db: Session, ids: Iterable[int]) -> dict[int, str]:
+def names(db: Session | Direct, ids: Iterable[int]) -> dict[int, str]:
     """The names of ids."""
     known = _of(db)
     found: dict[int, str] = {}
@@ -82,9 +83,8 @@ def names(db: Session, ids: Iterable[int]) -> dict[int, str]:
         else:
             found[key_id] = name
     made = db.info.get("keys_made", ())
-    for at in range(0, len(missing), _PIECE):
-        for key_id, name in db.execute(_NAMES, {"ids": missing[at : at + _PIECE]}):
-            found[key_id] = name
-            if name not in made:
-                known.learn(key_id, name)
+    for key_id, name in direct.of(db).among(_NAMES, missing) if missing else ():
+        found[key_id] = name
+        if name not in made:
+            known.learn(key_id, name)
     return found

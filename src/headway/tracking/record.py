@@ -6,25 +6,29 @@ go by it), and on PostgreSQL makes writers of one run queue.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, text
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput, NotFound
 from headway.people import guard
-from headway.people.rules import Who
+from headway.people.rules import RUN, Who
+from headway.storage import direct
+from headway.storage.direct import Direct, Row, Sql
 from headway.tracking import keys, series
+from headway.tracking.series import Points
 
-_TOUCH = text(
-    "UPDATE runs SET version = version + 1 WHERE uuid = :uuid"
-    " RETURNING id, experiment_id, project_id, lifecycle, status, start_time"
+Rows = tuple[list[int], list[int], list[float]]  # steps, times and values of one series
+
+_TOUCH = Sql(
+    "UPDATE runs SET version = version + 1 WHERE uuid = ?"  # noqa: S608 - both parts are constants
+    " RETURNING id, experiment_id, project_id, lifecycle, " + guard.ROLE_SQL.format(table="runs")
 )
-_SUMMARY = text(
+_SUMMARY = Sql(
     """
     INSERT INTO summaries (run_id, key_id, experiment_id, last, is_nan, step, time, low, high, points, loose)
-    VALUES (:run, :key, :experiment, :last, :is_nan, :step, :time, :low, :high, :points, 1)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
     ON CONFLICT (run_id, key_id) DO UPDATE SET
       last = CASE WHEN (excluded.step, excluded.time, excluded.is_nan, excluded.last) >=
         (summaries.step, summaries.time, summaries.is_nan, summaries.last) THEN excluded.last ELSE summaries.last END,
@@ -39,22 +43,16 @@ _SUMMARY = text(
       points = summaries.points + excluded.points, loose = summaries.loose + 1
     """
 )
-_CHUNK = text(
-    "INSERT INTO series_chunks (run_id, key_id, points, step_low, step_high, data)"
-    " VALUES (:run, :key, :points, :low, :high, :data)"
-)
-_PARAMS = text("SELECT key_id, value FROM params WHERE run_id = :run AND key_id IN :keys").bindparams(
-    bindparam("keys", expanding=True)
-)
-_PARAM = text("INSERT INTO params (run_id, key_id, experiment_id, value) VALUES (:run, :key, :experiment, :value)")
-_TAG = text(
-    "INSERT INTO tags (run_id, key_id, experiment_id, value) VALUES (:run, :key, :experiment, :value)"
+_CHUNK = Sql("INSERT INTO series_chunks (run_id, key_id, points, step_low, step_high, data) VALUES (?, ?, ?, ?, ?, ?b)")
+_PARAMS = "SELECT key_id, value FROM params WHERE run_id = ? AND key_id IN"
+_PARAM = Sql("INSERT INTO params (run_id, key_id, experiment_id, value) VALUES (?, ?, ?, ?)")
+_TAG = Sql(
+    "INSERT INTO tags (run_id, key_id, experiment_id, value) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (run_id, key_id) DO UPDATE SET value = excluded.value"
 )
-_NAME = text("UPDATE runs SET name = :value WHERE id = :run")
-_PARENT = text("UPDATE runs SET parent_uuid = :value WHERE id = :run")
-_ONE_TAG = text("SELECT value FROM tags WHERE run_id = :run AND key_id = :key")
-_NO_TAG = text("DELETE FROM tags WHERE run_id = :run AND key_id = :key")
+_NAME = Sql("UPDATE runs SET name = ? WHERE id = ?")
+_PARENT = Sql("UPDATE runs SET parent_uuid = ? WHERE id = ?")
+_NO_TAG = Sql("DELETE FROM tags WHERE run_id = ? AND key_id = ?")
 
 RUN_NAME_TAG, PARENT_TAG = "mlflow.runName", "mlflow.parentRunId"
 
@@ -82,22 +80,23 @@ class Touched:
     project_id: str
 
 
-def touch(db: Session, who: Who, uuid: str, *, deleted_too: bool = False) -> Touched:
+def touch(db: Session | Direct, who: Who, uuid: str, *, deleted_too: bool = False) -> Touched:
     """The run to write to. Raises `NotFound` (also for runs of projects that `who` may not see), `Forbidden`, and `BadInput`
     if it is deleted."""
-    row = db.connection().execute(_TOUCH, {"uuid": uuid}).first()
+    row = direct.of(db).first(_TOUCH, (uuid, who.user_id))
     if row is None:
         raise no_run(uuid)
+    number, experiment_id, project_id, lifecycle, role = row
     try:
-        guard.check(db, who, "run", row.project_id)
+        guard.judge(who, RUN, project_id, role)
     except NotFound:
         raise no_run(uuid) from None
-    if row.lifecycle != "active" and not deleted_too:
+    if lifecycle != "active" and not deleted_too:
         raise BadInput(
-            f"The run {uuid} must be in the 'active' state. Current state is {row.lifecycle}.",
+            f"The run {uuid} must be in the 'active' state. Current state is {lifecycle}.",
             hint="Restore the run first.",
         )
-    return Touched(row.id, uuid, row.experiment_id, row.project_id)
+    return Touched(number, uuid, experiment_id, project_id)
 
 
 def no_run(uuid: str) -> NotFound:
@@ -105,33 +104,48 @@ def no_run(uuid: str) -> NotFound:
     return NotFound(f"Run with id={uuid[:80]} not found", hint="Was it deleted, or is it in another project?")
 
 
-def metrics(db: Session, run: Touched, found: Sequence[Metric]) -> None:
-    """Append points; each series gets one chunk, and its summary follows."""
-    by_key: dict[str, tuple[list[int], list[int], list[float]]] = {}
+def metrics(db: Session | Direct, run: Touched, found: Iterable[Metric]) -> None:
+    """Append points, in any order; each series gets one chunk, and its summary follows."""
+    by_key: dict[str, Rows] = {}
     for m in found:
         steps, times, values = by_key.setdefault(m.key, ([], [], []))
         steps.append(m.step)
         times.append(m.time)
         values.append(m.value)
+    rows(db, run, by_key)
+
+
+def rows(db: Session | Direct, run: Touched, by_key: Mapping[str, Rows]) -> None:
+    """As `metrics`, for columns of steps, times (ms) and values of each series; none is empty."""
     ids = keys.ensure(db, by_key)
     summaries, chunks = [], []
-    for key, (steps, times, values) in sorted(by_key.items()):
+    for key in sorted(by_key):  # so that writers of several servers take their locks in one order
+        steps, times, values = by_key[key]
         short = series.shorten(steps, times, values)
-        summaries.append(
-            {"run": run.id, "key": ids[key], "experiment": run.experiment_id, "last": short.last, "is_nan": short.is_nan,
-             "step": short.step, "time": short.time, "low": short.low, "high": short.high, "points": short.points}
-        )  # fmt: skip
-        chunks.append(
-            {"run": run.id, "key": ids[key], "points": short.points, "low": min(steps), "high": max(steps),
-             "data": series.pack_rows(steps, times, values)}
-        )  # fmt: skip
+        summaries.append((run.id, ids[key], run.experiment_id, *short))
+        chunks.append((run.id, ids[key], len(steps), min(steps), max(steps), series.pack_rows(steps, times, values)))
+    _write(db, summaries, chunks)
+
+
+def points(db: Session | Direct, run: Touched, by_key: Mapping[str, Points]) -> None:
+    """As `rows`, for columns that are arrays already: how whole series come in."""
+    ids = keys.ensure(db, by_key)
+    summaries, chunks = [], []
+    for key in sorted(by_key):
+        p = by_key[key]
+        summaries.append((run.id, ids[key], run.experiment_id, *series.short(p)))
+        chunks.append((run.id, ids[key], len(p), int(p.steps.min()), int(p.steps.max()), series.pack(p)))
+    _write(db, summaries, chunks)
+
+
+def _write(db: Session | Direct, summaries: Sequence[Row], chunks: Sequence[Row]) -> None:
     if chunks:
-        connection = db.connection()  # not the session: there is nothing for it to keep track of
-        connection.execute(_SUMMARY, summaries)
-        connection.execute(_CHUNK, chunks)
+        driver = direct.of(db)
+        driver.many(_SUMMARY, summaries)
+        driver.many(_CHUNK, chunks)
 
 
-def params(db: Session, run: Touched, found: Sequence[tuple[str, str]]) -> None:
+def params(db: Session | Direct, run: Touched, found: Sequence[tuple[str, str]]) -> None:
     """Set parameters. One that has this value already is fine; another value raises `BadInput`, and nothing is kept."""
     wanted: dict[str, str] = {}
     for key, value in found:
@@ -143,7 +157,8 @@ def params(db: Session, run: Touched, found: Sequence[tuple[str, str]]) -> None:
     if not wanted:
         return
     ids = keys.ensure(db, wanted)
-    have: dict[int, str] = {r[0]: r[1] for r in db.execute(_PARAMS, {"run": run.id, "keys": list(ids.values())})}
+    driver = direct.of(db)
+    have: dict[int, str] = dict(driver.among(_PARAMS, ids.values(), run.id))
     for key, value in wanted.items():
         old = have.get(ids[key], value)
         if old != value:
@@ -152,36 +167,26 @@ def params(db: Session, run: Touched, found: Sequence[tuple[str, str]]) -> None:
                 f" run ID='{run.uuid}'. Attempted logging new value '{value}'.",
                 hint="Use another key, or a nested run for each value.",
             )
-    new = [
-        {"run": run.id, "key": ids[key], "experiment": run.experiment_id, "value": value}
-        for key, value in wanted.items()
-        if ids[key] not in have
-    ]
+    new = [(run.id, ids[key], run.experiment_id, value) for key, value in wanted.items() if ids[key] not in have]
     if new:
-        db.execute(_PARAM, new)
+        driver.many(_PARAM, new)
 
 
-def tags(db: Session, run: Touched, found: Mapping[str, str]) -> None:
+def tags(db: Session | Direct, run: Touched, found: Mapping[str, str]) -> None:
     """Set tags; the last value of a key stays. The run's name and its parent are tags on the wire."""
     if not found:
         return
     ids = keys.ensure(db, found)
-    db.execute(
-        _TAG,
-        [
-            {"run": run.id, "key": ids[key], "experiment": run.experiment_id, "value": v}
-            for key, v in sorted(found.items())
-        ],
-    )
+    driver = direct.of(db)
+    driver.many(_TAG, [(run.id, ids[key], run.experiment_id, value) for key, value in sorted(found.items())])
     if RUN_NAME_TAG in found:
-        db.execute(_NAME, {"run": run.id, "value": found[RUN_NAME_TAG][:500]})
+        driver.run(_NAME, (found[RUN_NAME_TAG][:500], run.id))
     if PARENT_TAG in found:
-        db.execute(_PARENT, {"run": run.id, "value": found[PARENT_TAG][:64]})
+        driver.run(_PARENT, (found[PARENT_TAG][:64], run.id))
 
 
-def delete_tag(db: Session, run: Touched, key: str) -> None:
+def delete_tag(db: Session | Direct, run: Touched, key: str) -> None:
     """Remove a tag; `NotFound` if the run lacks it."""
     key_id = keys.find(db, [key]).get(key)
-    if key_id is None or db.execute(_ONE_TAG, {"run": run.id, "key": key_id}).first() is None:
+    if key_id is None or not direct.of(db).run(_NO_TAG, (run.id, key_id)):
         raise NotFound(f"No tag with name: {key[:250]} in run with id {run.uuid}")
-    db.execute(_NO_TAG, {"run": run.id, "key": key_id})

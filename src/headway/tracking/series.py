@@ -10,7 +10,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,8 +168,7 @@ def by_rank(p: Points, most: int) -> Points:
     return p.take(np.unique(np.append(np.arange(0, n, -(-n // most)), n - 1)))
 
 
-@dataclass(frozen=True)
-class Short:
+class Short(NamedTuple):
     """A summary of points: the last by (step, time, value), lowest and highest (None where all are NaN), their number."""
 
     last: float
@@ -183,16 +182,25 @@ class Short:
 
 def shorten(steps: Sequence[int], times: Sequence[int], values: Sequence[float]) -> Short:
     """The summary of at least one point; NaN sorts above all values at one step and time, as in the protocol."""
-    best = max(range(len(steps)), key=lambda i: (steps[i], times[i], values[i] != values[i], values[i]))
-    real = [v for v in values if v == v]
-    value = values[best]
-    nan = value != value
-    return Short(
-        0.0 if nan else value,
-        nan,
-        steps[best],
-        times[best],
-        min(real) if real else None,
-        max(real) if real else None,
-        len(values),
-    )
+    if len(steps) > _FEW:
+        return short(points(steps, times, values))
+    best = 0 if len(steps) == 1 else max(range(len(steps)), key=lambda i: (steps[i], times[i], _rank(values[i])))
+    value, real = values[best], [v for v in values if v == v]
+    last, is_nan = (0.0, True) if value != value else (value, False)
+    return Short(last, is_nan, steps[best], times[best], min(real, default=None), max(real, default=None), len(values))
+
+
+def _rank(value: float) -> tuple[bool, float]:
+    return (True, 0.0) if value != value else (False, value)
+
+
+def short(p: Points) -> Short:
+    """As `shorten`, for columns."""
+    step = p.steps.max()
+    at = p.steps == step
+    time = p.times[at].max()
+    values = p.values[at][p.times[at] == time]
+    is_nan = bool(np.isnan(values).any())
+    some = not np.isnan(p.values).all()
+    low, high = (float(np.nanmin(p.values)), float(np.nanmax(p.values))) if some else (None, None)
+    return Short(0.0 if is_nan else float(values.max()), is_nan, int(step), int(time), low, high, len(p))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import re
@@ -235,7 +234,7 @@ def _ours(request: Request) -> Response:
 
 async def committed(host: Host, work: Callable[[Session], Any]) -> Any:
     """The result of `work(session)`, once it is committed together with others."""
-    return await asyncio.wrap_future(host.database.group_later(work))
+    return await host.database.group_soon(work)
 
 
 async def answer(request: Request) -> Response:
