@@ -19,6 +19,7 @@ ready((root) => {
   if (terminals.length) import("./terminal.js").then(({ open }) => terminals.forEach(open));
   const notebooks = fresh(root, "[data-run-output]", "opened");
   if (notebooks.length) import("./run-output.js").then(({ open }) => notebooks.forEach(open));
+  if (root.querySelector("[data-follow], [data-follow-news], [data-elapsed]")) import("./follow.js");
   for (const range of fresh(root, "[data-range]", "ranged")) {
     range.addEventListener("input", () => (range.parentElement.querySelector("output").value = range.value));
   }

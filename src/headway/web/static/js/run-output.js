@@ -1,11 +1,11 @@
 // A notebook that runs: each cell's outputs as they come. The server has drawn and cleaned them; here they only take their place.
 
+import { resumed, stream } from "./stream.js";
+
 export function open(element) {
-  const source = new EventSource(element.dataset.runOutput);
   const atFoot = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 120;
 
-  source.addEventListener("cell", (event) => {
-    const data = JSON.parse(event.data);
+  const shown = (data) => {
     const cell = element.querySelector(`[data-cell="${data.cell}"]`);
     if (!cell) return;
     const follow = atFoot();
@@ -19,10 +19,11 @@ export function open(element) {
       pre.scrollTop = atEnd ? pre.scrollHeight : top;
     });
     if (follow && data.state === "running") cell.scrollIntoView({ block: "end" });
-  });
-  source.addEventListener("end", () => {
+  };
+  const end = () => {
     source.close();
     if (element.closest("[data-reload-at-end]")) location.reload();
-  });
-  addEventListener("pagehide", () => source.close());
+  };
+  const source = stream(resumed(element.dataset.runOutput), { cell: shown, end });
+  element.addEventListener("htmx:beforeCleanupElement", () => source.close());
 }

@@ -2,6 +2,7 @@
 import { make } from "./dom.js";
 import { copy } from "./copy.js";
 import { Screen } from "./screen.js";
+import { resumed, stream } from "./stream.js";
 
 export function open(element) {
   const pre = element.querySelector("pre");
@@ -60,23 +61,16 @@ export function open(element) {
     follow.hidden = true;
     return;
   }
-  const source = new EventSource(url);
   const say = (text) => (state.textContent = text);
-  source.addEventListener("open", () => say("live"));
-  source.addEventListener("output", (event) => {
-    const data = JSON.parse(event.data);
-    write(typeof data === "string" ? data : data.text);
-  });
-  source.addEventListener("end", (event) => {
+  const output = (data) => write(typeof data === "string" ? data : data.text);
+  const end = (detail) => {
     source.close();
     say("ended");
     follow.hidden = true;
-    const detail = event.data ? JSON.parse(event.data) : {};
     element.dispatchEvent(new CustomEvent("headway:ended", { bubbles: true, detail }));
     // the page around it (state, buttons, results) is of before the end
     if (element.closest("[data-reload-at-end]")) location.reload();
-  });
-  source.addEventListener("error", () => say(source.readyState === EventSource.CLOSED ? "no longer connected" : "reconnecting"));
-  addEventListener("pagehide", () => source.close());
+  };
+  const source = stream(resumed(url), { output, end }, (word) => say(word === "closed" ? "no longer connected" : word));
   element.addEventListener("htmx:beforeCleanupElement", () => source.close()); // taken out of the page
 }
