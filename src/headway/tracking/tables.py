@@ -263,3 +263,20 @@ class Artifact(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     size: Mapped[int] = mapped_column(BigInteger)
     stored_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class RunView(Base):
+    """A saved state of the runs explorer (`query`: as in the page's address), its maker's own or the project's."""
+
+    __tablename__ = "run_views"
+    __table_args__ = (Index("ix_run_views_project", "project_id", "user_id"),)
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(32))
+    user_id: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str] = mapped_column(String(80))
+    query: Mapped[str] = mapped_column(Text)
+    shared: Mapped[bool] = mapped_column(Boolean)
+    is_default: Mapped[bool] = mapped_column(Boolean)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
