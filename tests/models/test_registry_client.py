@@ -106,14 +106,21 @@ def test_registry_verbs(mlflow: Any, name: str) -> None:
     assert client.search_registered_models(f"name = '{name}-x'") == []
 
 
-@pytest.mark.parametrize("source", ["file:///etc", "/etc", "http://evil/x", "s3://bucket/x", "../x", "models:/m-1"])
-def test_sources_that_are_not_kept_here_are_refused(mlflow: Any, name: str, source: str) -> None:
+@pytest.mark.parametrize("source", ["file:///etc", "/etc", "http://evil/../x", "s3://b/%2e%2e/x", "../x", "models:/m-1"])
+def test_sources_that_cannot_be_meant_are_refused(mlflow: Any, name: str, source: str) -> None:
     client = mlflow.MlflowClient()
     client.create_registered_model(name)
     with pytest.raises(mlflow.exceptions.MlflowException) as caught:
         client.create_model_version(name, source)
     assert caught.value.get_http_status_code() in (400, 404)
     assert client.search_model_versions(f"name = '{name}'") == []
+
+
+def test_a_foreign_source_is_noted_and_has_no_files(mlflow: Any, name: str) -> None:
+    client = mlflow.MlflowClient()
+    client.create_registered_model(name)
+    version = client.create_model_version(name, "s3://bucket/model")
+    assert client.get_model_version_download_uri(name, version.version) == "s3://bucket/model"
 
 
 def test_autolog_of_sklearn(mlflow: Any, name: str) -> None:

@@ -58,7 +58,7 @@ def test_conditions_are_joined_by_and() -> None:
         ("metrics.a > 1 and", "at its end"),
         ("; drop table runs", "Invalid clause"),
         ("((((metrics.a > 1", "Invalid clause"),
-        ("metrics.a IS NULL", "Invalid comparator"),
+        ("metrics.a IS NULL", "IS NULL / IS NOT NULL is only supported"),
     ],
 )
 def test_errors_say_where(text: str, says: str) -> None:

@@ -21,10 +21,11 @@ MODELS = Grammar(
     kinds=frozenset({"attribute", "tag"}),
     text=frozenset({"name"}),
     numbers=frozenset(),
-    ordered=frozenset({"name", "creation_timestamp", "last_updated_timestamp"}),
+    ordered=frozenset({"name", "last_updated_timestamp"}),
     lists=frozenset({"name"}),
     synonyms={"timestamp": "last_updated_timestamp"},
     nulls=False,
+    order_word="order by",
 )
 VERSIONS = Grammar(
     kinds=frozenset({"attribute", "tag"}),
@@ -34,6 +35,7 @@ VERSIONS = Grammar(
     lists=frozenset({"name", "run_id"}),
     nulls=False,
     number_strings=True,
+    order_word="order by",
 )
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 _MODEL_COLUMNS = {

@@ -186,8 +186,10 @@ def _source(call: Call, db: Session, project_id: str, tags: dict[str, str]) -> S
         return Source(text)
     if text.startswith("models:/") and sources.parse(text) is None:
         return _of_version(call, db, project_id, text)
-    found = sources.resolve(db, call.who, project_id, text)
-    if (found.run and run and found.run != run) or (found.logged_model and model and found.logged_model != model):
+    found = sources.resolve(db, call.who, project_id, text, run, model)
+    if (found.owner and found.run and run and found.run != run) or (
+        found.logged_model and model and found.logged_model != model
+    ):
         raise BadInput(
             f"Invalid model version source: '{text[:120]}'. The run_id and model_id request parameters must identify the"
             " resource that contains the source."

@@ -103,12 +103,25 @@ def create_model(
         with db.begin_nested():
             db.add(row)
     except IntegrityError:
-        old = _named(db, project_id, name)
-        what = "Prompt" if old is not None and old.is_prompt else "Registered Model"
-        raise Conflict(f"{what} (name={name}) already exists.", hint="Choose another name.") from None
+        raise _taken(_named(db, project_id, name), name, _says_prompt(tags or {})) from None
     for key, value in (tags or {}).items():
         set_model_tag(db, row, key, value)
     return row
+
+
+def _says_prompt(tags: dict[str, str]) -> bool:
+    return tags.get(find.PROMPT_TAG, "").lower() == "true"
+
+
+def _taken(old: RegisteredModel | None, name: str, prompt: bool) -> Conflict:
+    words = {True: "prompt", False: "registered model"}
+    if old is not None and old.is_prompt != prompt:
+        return Conflict(
+            f"Tried to create a {words[prompt]} with name '{name}', but the name is already taken by a"
+            f" {words[old.is_prompt]}. MLflow keeps both in one list.",
+            hint="Choose another name.",
+        )
+    return Conflict(f"{words[prompt].title()} (name={name}) already exists.", hint="Choose another name.")
 
 
 def set_model_tag(db: Session, row: RegisteredModel, key: Any, value: Any) -> None:

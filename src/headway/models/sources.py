@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 from headway.errors import BadInput, NotFound
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking import artifacts
+from headway.tracking import artifacts, locations, logged_models, service
 from headway.tracking.tables import LoggedModel, Run
 
 _PROXIED = re.compile(r"mlflow-artifacts:/(?://[^/]*)?(?:[^/]+/)*?([0-9a-f]{32}|[mv]-[0-9a-f]{32})/artifacts(?:/(.+))?")
@@ -46,15 +47,15 @@ def parse(text: str) -> Source | None:
     return None
 
 
-def resolve(db: Session, who: Who, project_id: str, text: str) -> Source:
-    """The folder that a source names, in this project. Raises `BadInput` for what is not kept here, `NotFound`."""
+def resolve(db: Session, who: Who, project_id: str, text: str, run: str = "", model: str = "") -> Source:
+    """The folder that a source names, in this project. Raises `BadInput`, `NotFound`.
+
+    A foreign one (`s3://...`) is noted and has no files here. A path of some machine must lie in the folder of the `run` or
+    the `model` that is named with it.
+    """
     found = parse(text)
     if found is None:
-        raise BadInput(
-            f"Invalid model version source: '{text[:120]}'. It must be a model that this server keeps.",
-            hint="For example: runs:/<run id>/model, or models:/m-<id>. Log the model first.",
-            field="source",
-        )
+        return _foreign(db, who, text, run, model)
     if found.path:
         artifacts.check_path(found.path)
     guard.check(db, who, "view", project_id)
@@ -66,6 +67,31 @@ def resolve(db: Session, who: Who, project_id: str, text: str) -> Source:
     # A run that isn't here (any more), or isn't yours: the version is noted, as clients that move a registry expect, and
     # has no files.
     return Source(found.text, "", "", found.run)
+
+
+def _foreign(db: Session, who: Who, text: str, run: str, model: str) -> Source:
+    if locations.is_local(text):
+        home = ""
+        if run:
+            home = service.get_run(db, who, run).artifact_uri
+        elif model:
+            home = logged_models.get(db, who, model).artifact_uri
+        if not home or not locations.is_local(home) or not locations.within(text, home):
+            raise BadInput(
+                f"Invalid model version source: '{text[:120]}'. To use a local path as a model version source, the"
+                " run_id or model_id request parameter has to be specified and the local path has to be contained within"
+                " the artifact directory of that run or model.",
+                hint="For example: runs:/<run id>/model, or models:/m-<id>. Log the model first.",
+                field="source",
+            )
+    elif locations.climbs(text) or any(ord(char) < 32 for char in unquote(text)):
+        raise BadInput(
+            f"Invalid model version source: '{text[:120]}'. If supplying a source as an http, https, local file path, ftp,"
+            " objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path references"
+            " present. Please provide an absolute path.",
+            field="source",
+        )
+    return Source(text, "", "", run, model)
 
 
 def of_run(db: Session, run_id: str, project_id: str, path: str | None) -> Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from headway.clock import now_ms
 from headway.errors import BadInput, Conflict, NotFound
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking import limits
+from headway.tracking import limits, locations
 from headway.tracking.conditions import compare
 from headway.tracking.search import EXPERIMENTS, NULL_OPS, Clause, Order, parse_filter, parse_orders
 from headway.tracking.tables import Experiment, ExperimentTag, Run
@@ -27,7 +26,6 @@ _ATTRIBUTES = {
     "creation_time": Experiment.created_at,
     "last_update_time": Experiment.updated_at,
 }
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 
 
 def no_experiment(which: object) -> NotFound:
@@ -40,7 +38,7 @@ def create(db: Session, who: Who, project_id: str, name: Any, *, location: Any =
     guard.check(db, who, "run", project_id)
     name = check_name(name)
     pairs = {limits.key(k): limits.text(v, "value", limits.EXPERIMENT_TAG_VALUE) for k, v in tags}
-    return _add(db, project_id, name, check_location(location), pairs)
+    return _add(db, project_id, name, locations.check(location), pairs)
 
 
 def _add(
@@ -74,24 +72,6 @@ def check_name(name: Any) -> str:
     if not isinstance(name, str):
         raise limits.wrong_type("name", name)
     return limits.text(name, "name", limits.EXPERIMENT_NAME)
-
-
-def check_location(location: Any) -> str:
-    """Where artifacts go: always the server's own store. Raises `BadInput` for any other place."""
-    if location in (None, ""):
-        return ""
-    text_ = limits.text(location, "artifact_location", 400).rstrip("/")
-    parts = text_.removeprefix("mlflow-artifacts:").strip("/").split("/")
-    sound = all(re.fullmatch(r"[\w.\- ]+", part) and part not in (".", "..") for part in parts)
-    if not text_.startswith("mlflow-artifacts:/") or text_.startswith("mlflow-artifacts://") or not sound:
-        scheme = _SCHEME.match(text_)
-        raise BadInput(
-            f"Invalid value for parameter 'artifact_location': artifacts are kept by the server, not at"
-            f" {scheme.group() if scheme else 'a path'}",
-            hint="Leave artifact_location out.",
-            field="artifact_location",
-        )
-    return text_
 
 
 def default(db: Session, project_id: str) -> Experiment:

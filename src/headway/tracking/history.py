@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -77,7 +78,10 @@ def chart(
 def sampled(
     db: Session, run_ids: Sequence[int], key: str, *, low: int | None, high: int | None, most: int
 ) -> dict[int, Points]:
-    """For each run at most `most` points, evenly spaced by rank. Long series are sampled from their sketches."""
+    """For each run the points at about `most` steps, the same steps for all, and its first and last one.
+
+    A run with far more points than steps (all at step 0, say) is sampled by rank instead; long series from their sketches.
+    """
     key_id = keys.find(db, [key]).get(key)
     found: dict[int, Points] = {}
     for run_id in run_ids:
@@ -89,6 +93,14 @@ def sampled(
         many = int(db.execute(_COUNT, asked).scalar_one()) > EXACT * 5
         rows = db.execute(_WITHIN_SKETCHES if many else _WITHIN, asked).scalars()
         p = series.ordered(series.join([series.unpack(data) for data in rows]))
-        p = p.take((p.steps >= asked["low"]) & (p.steps <= asked["high"]))
-        found[run_id] = series.by_rank(p, most)
+        found[run_id] = p.take((p.steps >= asked["low"]) & (p.steps <= asked["high"]))
+    steps = np.unique(np.concatenate([p.steps for p in found.values()])) if found else np.empty(0, np.int64)
+    if len(steps) > most:
+        steps = np.append(steps[:: -(-len(steps) // most)], steps[-1])
+    for run_id, p in found.items():
+        if len(p) > 2 * most:
+            some = p.take(np.isin(p.steps, np.append(steps, [p.steps[0], p.steps[-1]])))
+            found[run_id] = some if len(some) <= 2 * most else series.by_rank(p, most)
+        elif len(p):
+            found[run_id] = p.take(np.isin(p.steps, np.append(steps, [p.steps[0], p.steps[-1]])))
     return found

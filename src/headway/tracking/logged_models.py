@@ -14,7 +14,9 @@ from headway.clock import new_id, now_ms
 from headway.errors import BadInput, NotFound
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking import experiments, limits, naming
+from headway.storage import direct
+from headway.storage.direct import Direct, Sql
+from headway.tracking import experiments, limits, locations, naming
 from headway.tracking.conditions import compare
 from headway.tracking.record import Metric, Touched
 from headway.tracking.search import LOGGED_MODELS, Clause, parse_filter
@@ -22,6 +24,11 @@ from headway.tracking.tables import Experiment, LoggedModel, LoggedModelMetric, 
 from headway.web.paging import cursor, uncursor
 
 STATUSES = ("UNSPECIFIED", "PENDING", "READY", "UPLOAD_FAILED")
+_IDS = "SELECT uuid, id FROM logged_models WHERE project_id = ? AND uuid IN"
+_METRIC = Sql(
+    "INSERT INTO logged_model_metrics (model_id, run_uuid, key, value, is_nan, time, step, dataset_name, dataset_digest)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 _HAS: Any = literal(0)  # the rank of a sort key that is never missing
 _ATTRIBUTES = {
     "name": LoggedModel.name,
@@ -72,8 +79,8 @@ def create(
     location = experiment.artifact_location or f"mlflow-artifacts:/{experiment.id}"
     row = LoggedModel(
         uuid=uuid, experiment_id=experiment.id, project_id=experiment.project_id, name=name, model_type=model_type,
-        status="PENDING", source_run=source_run, artifact_uri=f"{location}/models/{uuid}/artifacts", lifecycle="active",
-        created_at=moment, updated_at=moment,
+        status="PENDING", source_run=source_run, lifecycle="active",
+        artifact_uri=locations.below(location, "models", uuid, "artifacts"), created_at=moment, updated_at=moment,
     )  # fmt: skip
     db.add(row)
     db.flush()
@@ -153,30 +160,23 @@ def set_params(db: Session, who: Who, uuid: Any, params: Mapping[str, str]) -> N
     _set(db, LoggedModelParam, row.id, params)
 
 
-def log_metrics(db: Session, run: Touched, metrics: Sequence[Metric]) -> None:
-    """Keep those metrics that were logged for a model. Raises `NotFound` for a model of another project."""
-    wanted = {m.model for m in metrics if m.model}
-    if not wanted:
+def log_metrics(db: Session | Direct, run: Touched, metrics: Sequence[Metric]) -> None:
+    """Keep metrics that were logged for models. Raises `NotFound` for a model of another project."""
+    if not metrics:
         return
-    rows = db.execute(
-        select(LoggedModel.uuid, LoggedModel.id).where(
-            LoggedModel.uuid.in_(wanted), LoggedModel.project_id == run.project_id
-        )
-    )
-    ids: dict[str, int] = {row[0]: row[1] for row in rows}
+    driver = direct.of(db)
+    ids: dict[str, int] = dict(driver.among(_IDS, sorted({m.model for m in metrics}), run.project_id))
     for m in metrics:
-        if not m.model:
-            continue
         if m.model not in ids:
             raise no_model(m.model)
-        nan = m.value != m.value
-        db.add(
-            LoggedModelMetric(
-                model_id=ids[m.model], run_uuid=run.uuid, key=m.key, value=0.0 if nan else m.value, is_nan=nan,
-                time=m.time, step=m.step, dataset_name=m.dataset, dataset_digest=m.digest,
-            )
-        )  # fmt: skip
-    db.flush()
+    driver.many(
+        _METRIC,
+        [
+            (ids[m.model], run.uuid, m.key, 0.0 if m.value != m.value else m.value, m.value != m.value, m.time, m.step,
+             m.dataset, m.digest)
+            for m in metrics
+        ],
+    )  # fmt: skip
 
 
 def facts(db: Session, rows: Sequence[LoggedModel]) -> list[ModelFacts]:
@@ -210,7 +210,7 @@ def search(
     if not 0 < limit <= 1000:
         raise BadInput("max_results must be between 1 and 1000.", field="max_results")
     numbers = experiments.visible(db, who, experiment_ids)
-    clauses = parse_filter(filter_, LOGGED_MODELS)
+    clauses = _clauses(filter_)
     where: list[Any] = [LoggedModel.experiment_id.in_(numbers), LoggedModel.lifecycle == "active"]
     where += [_condition(db, clause, datasets) for clause in clauses]
     where += [Experiment.id == LoggedModel.experiment_id, Experiment.lifecycle == "active"]
@@ -219,12 +219,9 @@ def search(
     terms = [_term(sort) for sort in orders]
     if not any(sort.field in ("creation_timestamp", "creation_time") for sort in orders):
         terms.append((_HAS, LoggedModel.created_at, False))
-    mark = hashlib.blake2s(repr((numbers, filter_, list(datasets), list(orders))).encode(), digest_size=6).hexdigest()
+    marks = [_mark(numbers), _mark(list(orders)), _mark((filter_, list(datasets)))]
     if token:
-        values = uncursor(token, 2 * len(terms) + 2)
-        if values[0] != mark:
-            raise BadInput("Invalid page token: it is not one of this search.", hint="Start at the first page again.")
-        where.append(_beyond(terms, values[1:]))
+        where.append(_beyond(terms, _after(token, marks, 2 * len(terms) + 1)))
     order = [
         part
         for rank, value, up in terms
@@ -237,8 +234,35 @@ def search(
     if len(rows) > limit:
         last = rows[limit - 1]
         n = len(terms)
-        following = cursor([mark, *(v for i in range(n) for v in (last[1 + i], last[1 + n + i])), last[0].uuid])
+        place = cursor([*(v for i in range(n) for v in (last[1 + i], last[1 + n + i])), last[0].uuid])
+        following = ".".join([*marks, place])
     return facts(db, [row[0] for row in rows[:limit]]), following
+
+
+def _mark(value: Any) -> str:
+    return hashlib.blake2s(repr(value).encode(), digest_size=6).hexdigest()
+
+
+def _after(token: str, marks: list[str], width: int) -> list[Any]:
+    """The sort values in a token. Raises `BadInput` for a token of another search."""
+    *told, place = token.split(".")
+    whats = (
+        "Experiment IDs in the page token do",
+        "Order by in the page token does",
+        "Filter string in the page token does",
+    )
+    for what, mine, its in zip(whats, marks, told, strict=False):
+        if mine != its:
+            raise BadInput(f"{what} not match the requested ones.", hint="Start at the first page again.")
+    return uncursor(place, width)
+
+
+def _clauses(filter_: str) -> list[Clause]:
+    try:
+        return parse_filter(filter_, LOGGED_MODELS)
+    except BadInput as error:  # this search has words of its own in the protocol
+        message = error.message.replace("Invalid comparator", "Invalid comparison operator")
+        raise BadInput(f"Invalid filter string: {message}", hint=error.hint, **error.details) from None
 
 
 def _term(sort: Sort) -> tuple[Any, Any, bool]:
@@ -255,8 +279,8 @@ def _term(sort: Sort) -> tuple[Any, Any, bool]:
     where = [table.model_id == LoggedModel.id, table.key == key.strip('`"')]
     if sort.dataset:
         where.append(table.dataset_name == sort.dataset)
-        if sort.digest:
-            where.append(table.dataset_digest == sort.digest)
+    if sort.digest:
+        where.append(table.dataset_digest == sort.digest)
     latest = (table.step.desc(), table.time.desc(), table.id.desc())
     value = select(table.value).where(*where).order_by(*latest).limit(1).scalar_subquery()
     nan = select(table.is_nan).where(*where).order_by(*latest).limit(1).scalar_subquery()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 _FIRST = """
-brisk calm clear deft eager even fair fine firm fleet fresh gentle glad grand keen kind light lively lucid merry mild neat
-nimble plain proud quick quiet rapid ready sharp sleek smart smooth snug solid spry steady still sunny sure swift tidy trim
-true vivid warm wise witty
+adaptable agreeable amusing bold bouncy bright calm capable carefree charming classy clean colorful dapper dashing delightful
+efficient fearless flawless fortunate gentle gifted honorable inquisitive invincible judicious learned likeable luminous
+lyrical marvelous melodic nimble orderly peaceful placid polite rare resilient selective sincere skillful stately suave
+thoughtful unique upbeat useful valuable wise youthful
 """
 _SECOND = """
 alder aspen badger bay beech birch brook cedar cliff clover coast cove crane creek dale dune egret elm ember falcon fern

@@ -84,6 +84,7 @@ class Grammar:
     nulls: bool = True
     text_ops: frozenset[str] = TEXT_OPS
     number_strings: bool = False
+    order_word: str = "attribute"  # what errors call a key to sort by
 
 
 RUNS = Grammar(
@@ -161,6 +162,10 @@ class _Reader:
             raise self.wrong(f"Invalid clause(s) in filter string: expected a comparison after '{raw}'")
         op = " ".join(op.upper().split()).replace("<>", "!=")
         allowed = self.operators(kind, key)
+        if op in NULL_OPS and op not in allowed:
+            self.at = start
+            where = "tags and params" if "param" in self.grammar.kinds else "tags"
+            raise self.wrong(f"IS NULL / IS NOT NULL is only supported for {where}, not for '{raw}'")
         if op not in allowed:
             self.at = start
             raise self.wrong(f"Invalid comparator '{op}' for '{raw}', not one of {', '.join(sorted(allowed))}")
@@ -201,7 +206,7 @@ class _Reader:
             if raw is None:
                 raise self.wrong("While parsing a list in the query, expected string value")
             found.append(_unquote(raw))
-            if self.take(re.compile(r",")) is None:
+            if self.take(re.compile(r",")) is None or self.take(re.compile(r"(?=\))")) is not None:
                 break
         if self.take(re.compile(r"\)")) is None:
             raise self.wrong("Expected ')' at the end of the list")
@@ -242,7 +247,7 @@ def parse_order(text: str, grammar: Grammar = RUNS) -> Order:
     raw = bare or inner
     if direction is not None and direction.lower() not in ("asc", "desc"):
         raise BadInput(f"Invalid ordering key in order_by clause '{text}'.", hint="End it with ASC or DESC.")
-    kind, key = identify(raw, grammar, grammar.ordered)
+    kind, key = identify(raw, grammar, grammar.ordered, what=grammar.order_word)
     if part and kind != "metric":
         raise BadInput(
             f"Invalid order_by clause '{text}': {part}() takes a metric.", hint="For example: min(metrics.loss)"
@@ -258,7 +263,7 @@ def parse_orders(texts: list[str], grammar: Grammar = RUNS) -> list[Order]:
     return orders
 
 
-def identify(raw: str, grammar: Grammar, attributes: frozenset[str]) -> tuple[str, str]:
+def identify(raw: str, grammar: Grammar, attributes: frozenset[str], *, what: str = "attribute") -> tuple[str, str]:
     """(kind, key) of an identifier; a bare name is an attribute. Raises `BadInput`."""
     head, dot, key = (raw, "", "") if raw[:1] in '"`' and "." not in _after_quote(raw) else raw.partition(".")
     if not dot:
@@ -274,9 +279,7 @@ def identify(raw: str, grammar: Grammar, attributes: frozenset[str]) -> tuple[st
     if kind == "attribute":
         key = grammar.synonyms.get(key, key)
         if key not in attributes:
-            raise BadInput(
-                f"Invalid attribute key '{key}' specified. Valid keys are {sorted(attributes)}.", hint=EXAMPLE
-            )
+            raise BadInput(f"Invalid {what} key '{key}' specified. Valid keys are {sorted(attributes)}.", hint=EXAMPLE)
     elif kind == "dataset" and key not in ("name", "digest", "context"):
         raise BadInput(
             f"Invalid dataset key '{key}' specified. Valid keys are ['context', 'digest', 'name'].", hint=EXAMPLE

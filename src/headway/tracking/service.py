@@ -14,9 +14,10 @@ from headway.clock import new_id, now_ms
 from headway.errors import BadInput, NotFound
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking import experiments, limits, logged_models, naming, query, readout, record
+from headway.storage.direct import Direct
+from headway.tracking import experiments, limits, locations, logged_models, naming, query, readout, record
 from headway.tracking.readout import RunFacts
-from headway.tracking.record import Metric
+from headway.tracking.record import Batch, Metric
 from headway.tracking.search import parse_filter, parse_orders
 from headway.tracking.tables import Experiment, Run
 
@@ -56,7 +57,7 @@ def create_run(
     row = Run(
         uuid=uuid, experiment_id=experiment.id, project_id=project_id, name=limits.text(name, "run_name", limits.RUN_NAME),
         user_id=user[: limits.USER], status=status, cause="", start_time=now_ms() if start_time is None else start_time,
-        lifecycle="active", artifact_uri=f"{location}/{uuid}/artifacts", version=0,
+        lifecycle="active", artifact_uri=locations.below(location, uuid, "artifacts"), version=0,
     )  # fmt: skip
     db.add(row)
     db.flush()
@@ -95,11 +96,19 @@ def log_batch(
     tags: Mapping[str, str] | None = None, *, who: Who,
 ) -> None:  # fmt: skip
     """Log all or nothing of it. Raises `BadInput`, `NotFound`, `Forbidden`."""
+    batch = Batch(params=params, tags=tags or {}, of_models=[m for m in metrics if m.model])
+    for m in metrics:
+        batch.add(m.key, m.step, m.time, m.value)
+    log(db, who, run_id, batch)
+
+
+def log(db: Session | Direct, who: Who, run_id: str, batch: Batch) -> None:
+    """As `log_batch`."""
     run = record.touch(db, who, run_id)
-    record.params(db, run, params)
-    record.tags(db, run, tags or {})
-    record.metrics(db, run, metrics)
-    logged_models.log_metrics(db, run, metrics)
+    record.params(db, run, batch.params)
+    record.tags(db, run, batch.tags)
+    record.rows(db, run, batch.rows)
+    logged_models.log_metrics(db, run, batch.of_models)
 
 
 def update_run(
@@ -132,7 +141,7 @@ def _set_status(db: Session, row: Run, status: str, end_time: int | None) -> Non
     changed = row.status != status
     row.status = status
     if status in ENDED:
-        row.end_time = end_time if end_time is not None else (row.end_time or now_ms())
+        row.end_time = end_time if end_time is not None else row.end_time
     else:
         row.end_time = end_time
         row.cause = ""
@@ -158,7 +167,7 @@ def end_run(db: Session, run_id: str, status: str, end_time: int | None = None, 
     row = db.scalar(select(Run).where(Run.uuid == run_id).with_for_update())
     if row is None:
         return
-    _set_status(db, row, status, end_time)
+    _set_status(db, row, status, end_time if end_time is not None or status not in ENDED else row.end_time or now_ms())
     row.cause = cause[:400]
     row.version += 1
     db.flush()

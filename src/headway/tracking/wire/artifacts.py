@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headway.engines.host import Host
-from headway.errors import BadPath, NotFound, NotServed
+from headway.errors import BadInput, BadPath, NotFound, NotServed
 from headway.people import guard
 from headway.people.rules import Who
 from headway.storage.blobs import PIECE, Writer
@@ -52,9 +52,14 @@ async def get_of_model(call: Call) -> Response:
 @endpoint("POST", "upload-artifact", mode="raw")
 async def upload_to_run(call: Call) -> Response:
     """A small file into a run, as MLflow's own pages send it."""
-    uuid, path = call.text("run_uuid", "run_id"), artifacts.check_path(call.text("path"))
+    uuid, path = call.text("run_uuid", "run_id", required=False), call.text("path", required=False)
+    if not uuid or not path:
+        raise BadInput(f"Request must specify {'path' if uuid else 'run_uuid'}.")
+    artifacts.check_path(path)
     await to_thread.run_sync(_check, call.host, call.who, uuid)
     blob = await receive(call.request, call.host)
+    if not blob.size:
+        raise BadInput("Request must specify data.")
     await committed(call.host, lambda db: artifacts.keep(db, call.who, uuid, path, blob))
     return respond({})
 

@@ -9,15 +9,10 @@ from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
 from headway.tracking import history, inputs, limits, record, service
-from headway.tracking.record import Metric
 from headway.tracking.wire import shapes
 from headway.tracking.wire.call import Call, endpoint
 from headway.tracking.wire.experiments import view
-
-
-def run_id(call: Call) -> str:
-    """The run's id, which old clients call `run_uuid`."""
-    return call.text("run_id", "run_uuid")
+from headway.tracking.wire.logged import run_id
 
 
 @endpoint("POST", "runs/create")
@@ -87,78 +82,9 @@ def restore(call: Call, db: Session) -> None:
     service.restore_run(db, call.who, run_id(call))
 
 
-@endpoint("POST", "runs/log-metric")
-def log_metric(call: Call, db: Session) -> None:
-    uuid = run_id(call)
-    service.log_batch(db, uuid, [_metric(call.values, "")], who=call.who)
-
-
-def _metric(values: Any, path: str) -> Metric:
-    if not isinstance(values, dict):
-        raise limits.invalid(path.rstrip("."), values, "It must be an object with key, value and timestamp.")
-    name = values.get("key")
-    if name is None or name == "":
-        raise limits.missing(f"{path}key")
-    limits.key(name, f"{path}name", what="Metric name")
-    value = limits.number(values.get("value"), f"{path}value")
-    time = limits.integer(values.get("timestamp"), f"{path}timestamp")
-    if time < 0:
-        raise limits.invalid(
-            f"{path}timestamp",
-            time,
-            f"metric '{name}' (value={value}). Timestamp must be a nonnegative long (64-bit integer) ",
-        )
-    step = limits.integer(values.get("step"), f"{path}step", 0)
-    model = values.get("model_id")
-    if not model:
-        return Metric(name, value, time, step)
-    return Metric(
-        name, value, time, step, limits.text(model, f"{path}model_id", 64),
-        limits.text(values.get("dataset_name"), f"{path}dataset_name", limits.DATASET_NAME),
-        limits.text(values.get("dataset_digest"), f"{path}dataset_digest", limits.DATASET_DIGEST),
-    )  # fmt: skip
-
-
-@endpoint("POST", "runs/log-parameter")
-def log_param(call: Call, db: Session) -> None:
-    uuid = run_id(call)
-    key = limits.key(call.text("key"), "key", what="Param key")
-    value = limits.text(call.values.get("value"), "value", limits.PARAM_VALUE, "Param value")
-    service.log_batch(db, uuid, params=[(key, value)], who=call.who)
-
-
-@endpoint("POST", "runs/set-tag")
-def set_tag(call: Call, db: Session) -> None:
-    uuid = run_id(call)
-    key = limits.key(call.text("key"))
-    value = limits.text(call.values.get("value"), "value", limits.TAG_VALUE)
-    service.log_batch(db, uuid, tags={key: value}, who=call.who)
-
-
 @endpoint("POST", "runs/delete-tag")
 def delete_tag(call: Call, db: Session) -> None:
     record.delete_tag(db, record.touch(db, call.who, run_id(call)), call.text("key"))
-
-
-@endpoint("POST", "runs/log-batch")
-def log_batch(call: Call, db: Session) -> None:
-    uuid = run_id(call)
-    metrics, params, tags = call.items("metrics"), call.items("params"), call.items("tags")
-    limits.batch(len(metrics), len(params), len(tags))
-    service.log_batch(
-        db,
-        uuid,
-        [_metric(m, f"metrics[{i}].") for i, m in enumerate(metrics)],
-        [
-            (
-                limits.key(key, f"params[{i}].key", what="Param key"),
-                limits.text(value, f"params[{i}].value", limits.PARAM_VALUE, "Param value"),
-            )
-            for i, (key, value) in enumerate(call.pairs("params"))
-        ],
-        service.check_tags(call.pairs("tags")),
-        who=call.who,
-    )
 
 
 @endpoint("POST", "runs/log-model")
@@ -195,15 +121,17 @@ def _use(item: Any, path: str) -> inputs.DatasetUse:
             raise limits.missing(f"{path}.dataset.{name}")
     tags = [
         (
-            limits.text(tag.get("key"), f"{path}.tags.key", limits.INPUT_TAG_KEY),
-            limits.text(tag.get("value"), f"{path}.tags.value", limits.INPUT_TAG_VALUE),
+            limits.text(tag.get("key"), f"{path}.tags.key", limits.INPUT_TAG_KEY, "key"),
+            limits.text(tag.get("value"), f"{path}.tags.value", limits.INPUT_TAG_VALUE, "value"),
         )
         for tag in item.get("tags") or []
         if isinstance(tag, dict)
     ]
     longest = {"name": limits.DATASET_NAME, "digest": limits.DATASET_DIGEST, "source_type": 64,
                "source": limits.DATASET_SOURCE, "schema": limits.DATASET_SCHEMA, "profile": limits.DATASET_PROFILE}  # fmt: skip
-    fields = {name: limits.text(dataset.get(name), f"{path}.dataset.{name}", most) for name, most in longest.items()}
+    fields = {
+        name: limits.text(dataset.get(name), f"{path}.dataset.{name}", most, name) for name, most in longest.items()
+    }
     return inputs.DatasetUse(**fields, tags=tuple(tags))
 
 
@@ -234,19 +162,20 @@ def get_history(call: Call, db: Session) -> bytes:
 
 @endpoint("GET", "metrics/get-history-bulk-interval", mode="read")
 def get_history_interval(call: Call, db: Session) -> bytes:
-    ids = call.strings("run_ids")
-    if not ids:
-        raise BadInput("GetMetricHistoryBulkInterval request must specify at least one run_id.")
+    ids = call.strings("run_ids", required=True)
     if len(ids) > 100:
-        raise BadInput("GetMetricHistoryBulkInterval request cannot specify more than 100 run_ids.")
+        raise BadInput("GetMetricHistoryBulkInterval request must specify at most 100 run_ids.")
     key = call.text("metric_key")
+    most = call.integer("max_results", 2500)
+    if not 1 <= most <= 2500:
+        raise BadInput("max_results must be between 1 and 2500.", field="max_results")
     low, high = (None if call.values.get(n) in (None, "") else call.integer(n) for n in ("start_step", "end_step"))
+    if (low is None) != (high is None):
+        raise BadInput("If either start step or end step are specified, both must be specified.")
     if low is not None and high is not None and low > high:
         raise BadInput(f"end_step must be greater than start_step. Found start_step={low} and end_step={high}.")
     rows = [service.get_run(db, call.who, one) for one in ids]
-    found = history.sampled(
-        db, [r.id for r in rows], key, low=low, high=high, most=call.integer("max_results", 2500, least=1, most=2500)
-    )
+    found = history.sampled(db, [r.id for r in rows], key, low=low, high=high, most=most)
     metrics = [point for row in rows for point in shapes.points(key, found[row.id], row.uuid)]
     return orjson.dumps(shapes.filled(metrics=metrics))
 
