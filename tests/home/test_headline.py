@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from headway.home.headline import choose, course
 from headway.home.look import Traffic, traffic
+from headway.tracking.headline import choose, course
 
 NAN = math.nan
 

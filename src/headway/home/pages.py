@@ -9,13 +9,14 @@ from fastapi.responses import JSONResponse
 
 from headway.clock import now_ms
 from headway.environments import service as environments
-from headway.home import headline, inbox, look, search, settings_pages
+from headway.home import inbox, look, search, settings_pages
 from headway.home.look import RunLine
 from headway.people import guard, members
 from headway.people.guard import Signed
 from headway.people.rules import RUN, VIEW
 from headway.projects import files
 from headway.projects import service as projects
+from headway.tracking import headline
 from headway.web.edge import HostDep, ReadDb
 from headway.web.nav import NavItem
 from headway.web.render import fragment, page

@@ -35,6 +35,11 @@ def choose(metrics: Sequence[Mapping[str, float]]) -> str | None:
     return min(common, key=lambda name: (_rank(name), -counts[name], name))
 
 
+def ranked(names: Sequence[str]) -> list[str]:
+    """Names of metrics, the most telling first."""
+    return sorted(names, key=lambda name: (_rank(name), name.lower()))
+
+
 def _rank(name: str) -> tuple[int, int, int]:
     plain = name.lower().replace("-", "_").replace(" ", "_").replace("/", "_")
     junk = any(word in name.lower() if word.endswith("/") else word in plain.split("_") for word in _JUNK)
