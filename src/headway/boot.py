@@ -33,7 +33,7 @@ def boot() -> None:
             kernelside.install()
         except Exception:
             _forget("headway.runner.kernelside")
-    spool = os.environ.get("HEADWAY_SPOOL")
+    spool = _spool()
     if spool and os.environ.get("HEADWAY_CAPTURE", "").lower() not in ("off", "0", "no", "false"):
         try:
             from headway.capture import session
@@ -41,6 +41,19 @@ def boot() -> None:
             session.start(spool)
         except Exception:
             _forget("headway.capture.session")
+
+
+def _spool() -> str | None:
+    """This process's spool. A kernel that a tracked program started (`headway track -- jupyter lab`) has one of its own."""
+    spool = os.environ.get("HEADWAY_SPOOL")
+    words = sys.orig_argv[1:6]
+    kernel = any(w.endswith(("ipykernel_launcher", "ipykernel", "ipykernel_launcher.py")) for w in words)
+    if spool and kernel and os.environ.get("HEADWAY_TRACK"):
+        spool = f"{spool}-{os.getpid()}"
+        os.environ["HEADWAY_SPOOL"] = spool
+        for name in ("HEADWAY_RUN", "MLFLOW_RUN_ID"):
+            os.environ.pop(name, None)
+    return spool
 
 
 def _forget(name: str) -> None:

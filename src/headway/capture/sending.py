@@ -6,21 +6,20 @@ import hashlib
 import json
 import os
 import re
-import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headway.capture.redact import redact, redact_code
+from headway.capture import gathering, system
 from headway.capture.wire import Refused, Server, artifact_path
 
 __all__ = ["Sender", "Sent"]
 
 METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
 VALUE_LIMIT = 500
-HASH_LIMIT = 4 * 1024**3
 FILE_LIMIT = 200 * 1024**2
 LIVE_POINTS = 3
+ENDED = "ended.json"
 CHILDREN = 30
 
 
@@ -30,6 +29,7 @@ class Sent:
 
     run_id: str = ""
     experiment_id: str = ""
+    project: str = ""
     root: str = ""
     created: bool = False
     params: dict[str, str] = field(default_factory=dict)
@@ -64,6 +64,7 @@ class Sender:
         self.spool = spool
         self._path = spool / "shipped.json"
         self.sent = Sent.load(self._path)
+        self._gathered = gathering.gathered(spool)
         if run_id:
             self.sent.run_id = run_id
 
@@ -91,7 +92,8 @@ class Sender:
             if error.status != 404:
                 raise
             experiment = str(self.server.call("POST", "experiments/create", {"name": name})["experiment_id"])
-        tags = {"headway.source": "interactive", "mlflow.source.name": name, "mlflow.source.type": "LOCAL"}
+        how = "tracked" if (self.spool.parent / "track.json").exists() else "interactive"
+        tags = {"headway.source": how, "mlflow.source.name": name, "mlflow.source.type": "LOCAL"}
         body = {"experiment_id": experiment, "start_time": start["t"], "tags": _pairs(tags)}
         self.sent.run_id = str(self.server.call("POST", "runs/create", body)["run"]["info"]["run_id"])
         self.sent.created = True
@@ -100,8 +102,21 @@ class Sender:
     def close_run(self, failed: bool, when: int) -> None:
         """Ends a run that this shipper created; others are ended by whoever started them."""
         if self.sent.created:
-            status = "FAILED" if failed else "FINISHED"
+            how = self._ended()
+            failed, when = (bool(how["exit_code"]), int(how["ended"])) if how else (failed, when)
+            status = "KILLED" if how.get("signal") else "FAILED" if failed else "FINISHED"
+            if how:
+                told = {f"headway.{k}": str(how[k]) for k in ("exit_code", "signal") if how.get(k) is not None}
+                self._batch(self.sent.run_id, {}, {}, told)
             self.server.call("POST", "runs/update", {"run_id": self.sent.run_id, "status": status, "end_time": when})
+
+    def _ended(self) -> dict[str, Any]:
+        """How the program ended, as its parent saw it (`headway track`); {} where nobody could see it."""
+        try:
+            value = json.loads((self.spool / ENDED).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) and "ended" in value and "exit_code" in value else {}
 
     # -- facts
 
@@ -179,17 +194,10 @@ class Sender:
 
     def _hash(self, item: dict[str, Any]) -> str:
         """The sha256 of a file that was read, unless it changed since; taken once."""
-        key = f"{item['path']}:{item['size']}:{item['mtime']}"
+        key = gathering.hash_key(item)
         if key not in self.sent.hashes:
-            digest = ""
-            try:
-                status = Path(item["path"]).stat()
-                if status.st_mtime == item["mtime"] and status.st_size <= HASH_LIMIT:
-                    with Path(item["path"]).open("rb") as stream:
-                        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            except OSError:
-                digest = ""
-            self.sent.hashes[key] = digest
+            known: dict[str, str] = self._gathered.get("hashes") or {}
+            self.sent.hashes[key] = known[key] if key in known else gathering.hash_of(item)
         return self.sent.hashes[key]
 
     def _child(self, training: dict[str, Any], record: dict[str, Any]) -> None:
@@ -223,6 +231,8 @@ class Sender:
     def _models(self, record: dict[str, Any]) -> None:
         for model in record["models"]:
             folder = model.get("folder")
+            if folder and not Path(folder).is_dir():
+                folder = str(self.spool / "models" / Path(folder).name)  # the spool was moved
             if folder and Path(folder).is_dir():
                 if folder not in self.sent.models:
                     self._model(model, Path(folder), record)
@@ -274,13 +284,21 @@ class Sender:
         if record["data"]:
             self._upload("headway/data.json", json.dumps(record["data"], indent=1, default=str).encode())
         for number, figure in enumerate(record["figures"][:60], 1):
-            path = Path(figure["path"])
+            path = self._kept(figure["path"])
             if path.is_file() and path.stat().st_size <= FILE_LIMIT:
-                figure["artifact"] = f"headway/figures/{number:02d}-{path.name}"
+                figure["artifact"] = f"headway/figures/{number:02d}-{Path(figure['path']).name}"
                 self._upload(figure["artifact"], path.read_bytes())
         slim = {**record, "code": [{k: v for k, v in c.items() if k != "text"} for c in record["code"]]}
         slim["refused"] = self.sent.refused
         self._upload("headway/capture.json", json.dumps(slim, default=str).encode())
+
+    def _kept(self, path: str) -> Path:
+        """Where a file of the run lies now: a spool may have been moved since, and its files with it."""
+        kept = (self._gathered.get("figures") or {}).get(path)
+        if kept:
+            return self.spool / "figures" / kept
+        inside = self.spool / "figures" / Path(path).name
+        return inside if not Path(path).exists() and inside.exists() else Path(path)
 
     def _upload(self, name: str, content: bytes) -> None:
         digest = hashlib.sha256(content).hexdigest()
@@ -295,30 +313,21 @@ class Sender:
 
     def git(self, folder: str) -> None:
         """The commit and the uncommitted changes of the work folder."""
-        head = _git(folder, "rev-parse", "HEAD")
-        if head is None:
-            return
-        diff = redact_code(_git(folder, "diff", "HEAD", "--no-ext-diff") or "")[: 1024 * 1024]
-        branch = _git(folder, "rev-parse", "--abbrev-ref", "HEAD") or ""
-        remote = str(redact(_git(folder, "config", "--get", "remote.origin.url") or ""))
-        tags = {
-            "mlflow.source.git.commit": head,
-            "mlflow.source.git.branch": branch,
-            "headway.git.dirty": str(bool(diff)).lower(),
-        }
-        if remote:
-            tags["mlflow.source.git.repoURL"] = remote
-        self._batch(self.sent.run_id, {}, {}, tags)
-        if diff:
-            self._upload("headway/code/changes.diff", diff.encode())
+        state = self._gathered["git"] if "git" in self._gathered else gathering.git_state(folder)
+        if state:
+            self._batch(self.sent.run_id, {}, {}, state["tags"])
+        if state.get("diff"):
+            self._upload("headway/code/changes.diff", state["diff"].encode())
 
+    def system(self) -> None:
+        """What the run took of its machine, as far as it is known."""
+        if self.sent.run_id:
+            self._batch(self.sent.run_id, {}, system.points(self.spool), {})
 
-def _git(folder: str, *words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", folder, *words], capture_output=True, timeout=20, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.decode("utf-8", "replace").strip() if done.returncode == 0 else None
+    def machine(self) -> None:
+        """`system.json`, at the end."""
+        if told := system.described(self.spool):
+            self._upload("headway/system.json", json.dumps(told, indent=1).encode())
 
 
 def _experiment_name(start: dict[str, Any]) -> str:

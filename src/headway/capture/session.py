@@ -53,6 +53,15 @@ class Session:
     def fact(self, kind: str, **fact: Any) -> None:
         self.spool.add(kind, **fact)
 
+    def claim(self) -> None:
+        """Makes this process the run's own, if no other is: what it tells is the run's record."""
+        late, self.sites.on_first = self.sites.on_first is not None, None
+        first = self.spool.claim()
+        if first and late:
+            _started(self)  # with the role that it has now
+        if first and _ships_itself():
+            self.spool.on_first = lambda: _start_shipper(self.spool.folder)
+
     def locals_at(self, frame: FrameType, site: Site) -> None:
         """A function's names at a call in it: the first time, then at each doubling of the count."""
         if site.module_level or site.count & (site.count - 1) or self.namespace.off:
@@ -134,6 +143,49 @@ def _script() -> str:
     return ""
 
 
+def _is_program() -> bool:
+    """Whether this process runs the user's own program: a script, a command, a module of the working folder, a kernel."""
+    if _is_helper():
+        return False
+    words = sys.orig_argv[1:]
+    for position, word in enumerate(words):
+        if word == "-c":
+            return True
+        if word == "-m":
+            module = words[position + 1] if position + 1 < len(words) else ""
+            path = module.replace(".", "/")
+            return module.startswith("ipykernel") or any(
+                os.path.exists(f"{path}{end}") for end in (".py", "/__main__.py")
+            )
+        if word == "-":
+            return True
+        if not word.startswith("-"):
+            return word.endswith((".py", "kernelside.py")) or not _is_console_script(word)
+    return True  # a prompt, or a program on standard input
+
+
+def _is_console_script(path: str) -> bool:
+    """`torchrun`, `jupyter`, `pytest`: a script that a package has put beside the interpreter."""
+    here = os.path.dirname(os.path.realpath(path))
+    return here in (os.path.realpath(os.path.join(p, "bin")) for p in (sys.prefix, sys.base_prefix, sys.exec_prefix))
+
+
+def _is_helper() -> bool:
+    """Whether another process of the program started this one to share its work: workers, ranks but the first."""
+    words = sys.orig_argv[1:]
+    worker = any("multiprocessing" in w or "joblib.externals.loky" in w for w in words)
+    return worker or os.environ.get("RANK", "0") not in ("", "0") or os.environ.get("LOCAL_RANK", "0") not in ("", "0")
+
+
+def _ships_itself() -> bool:
+    """Whether nobody else ships this spool: kernels of a workspace, and those of a tracked program."""
+    if os.environ.get("HEADWAY_RUN"):
+        return False
+    if os.environ.get("HEADWAY_TRACK"):
+        return "-" in os.path.basename(os.environ["HEADWAY_SPOOL"])
+    return bool(os.environ.get("HEADWAY_URL"))
+
+
 def _process(spool: Spool) -> dict[str, Any]:
     return {"pid": spool.pid, "ppid": os.getppid(), "role": spool.role}
 
@@ -205,7 +257,8 @@ def _start_shipper(folder: str) -> None:
     """For a session that no platform started: the shipper, as a grandchild, so that no wait() of the user's meets it."""
     environment = {k: v for k, v in os.environ.items() if k not in ("HEADWAY_SPOOL", "PYTHONPATH", "HEADWAY_EVENTS")}
     environment["PYTHONPATH"] = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    command = '"$0" -S -m headway.capture.shipper --spool "$1" --pid "$2" </dev/null >>"$1/shipper.log" 2>&1 &'
+    only = "" if os.environ.get("HEADWAY_URL") else "--record"
+    command = f'"$0" -S -m headway.capture.shipper --spool "$1" --pid "$2" {only} </dev/null >>"$1/shipper.log" 2>&1 &'
     words = ["/bin/sh", "-c", command, sys.executable, str(folder), str(os.getpid())]
     child = os.posix_spawn("/bin/sh", words, environment, setsid=True)
     os.waitpid(child, 0)
@@ -216,9 +269,10 @@ def start(folder: str) -> Session:
     path = os.path.abspath(folder)
     os.makedirs(path, exist_ok=True)
     session = Session(path)
-    first = session.spool.claim()
-    if first and os.environ.get("HEADWAY_URL") and not os.environ.get("HEADWAY_RUN"):
-        session.spool.on_first = lambda: _start_shipper(path)
+    if _is_program():
+        session.claim()
+    elif not _is_helper():
+        session.sites.on_first = session.claim  # a launcher, unless it turns out to run the user's code itself
     from headway.capture import sources
 
     sources.install(session)

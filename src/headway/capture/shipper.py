@@ -1,6 +1,7 @@
 """The process beside a run that reads its spool, reduces it, and sends it: `python -m headway.capture.shipper --spool DIR`.
 
-It ends after draining when its standard input ends (a sidecar), or when `--pid` is gone; `--drain` is for afterwards.
+It ends after draining when its standard input ends (a sidecar), or when `--pid` is gone; `--drain` is for afterwards,
+`--record` gathers what only this machine can tell and sends nothing. It measures what the run takes of the machine, too.
 What it could not send stays in the spool, with what it did send in `shipped.json`.
 """
 
@@ -17,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from headway.capture import system
+from headway.capture.gathering import gather
 from headway.capture.reduce import reduce
 from headway.capture.sending import Sender
 from headway.capture.wire import Refused, Server, Unreachable
@@ -24,6 +27,7 @@ from headway.capture.wire import Refused, Server, Unreachable
 __all__ = ["main"]
 
 TICK_S = 0.5
+SHARE = 10
 BACKOFF_S = (1, 2, 4, 8, 15)
 PATIENCE_S = 120.0
 TELLING = {
@@ -88,7 +92,7 @@ class Shipper:
         self._failures = 0
 
     def tick(self) -> None:
-        """Sends what is new, now and then: reducing takes at most a quarter of the time."""
+        """Sends what is new, now and then: reducing takes at most a tenth of the time."""
         count = self.reader.read()
         now = time.monotonic()
         if now < self._next or not (count or self._failures) or not self._telling():
@@ -97,12 +101,13 @@ class Shipper:
         try:
             self.sender.open_run(self._start())
             self.sender.live(record)
+            self.sender.system()
             self._failures = 0
         except (Unreachable, Refused):
             self._failures += 1
             self._next = time.monotonic() + BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
             return
-        self._next = time.monotonic() + max(TICK_S, 4 * (time.monotonic() - now))
+        self._next = time.monotonic() + max(TICK_S, SHARE * (time.monotonic() - now))
 
     def finish(self, patience: float) -> bool:
         """Sends everything; False when the server stayed away for `patience` seconds, or would not have the run."""
@@ -125,16 +130,18 @@ class Shipper:
 
     def _finish(self) -> None:
         self.reader.read()
-        if not self._telling():
+        if not (self._telling() or self.sender.sent.created or system.points(self._spool)):
             return
         start = self._start()
         record = reduce(self.reader.facts)
         self.sender.open_run(start)
         self.sender.live(record)
         self.sender.all(record)
+        self.sender.system()
+        self.sender.machine()
         self.sender.git(str(start.get("cwd") or "."))
         failed = any(f["k"] == "error" for f in self.reader.facts)
-        self.sender.close_run(failed, self.reader.facts[-1]["t"])
+        self.sender.close_run(failed, self.reader.facts[-1]["t"] if self.reader.facts else int(time.time() * 1000))
         self.sender.sent.finished = True
         self.sender.save()
         for sent in ("models", "figures"):  # the server has them now; the facts stay, they are small
@@ -163,8 +170,9 @@ def _gone(pid: int) -> bool:
         return False
 
 
-def _follow(shipper: Shipper, pid: int | None) -> None:
+def _follow(spool: Path, shipper: Shipper | None, pid: int | None) -> None:
     """Until the end is told: the process is gone, or standard input ends."""
+    sampler = system.Sampler(spool, pid)
     watch = [] if pid is not None else [sys.stdin.fileno()]
     while True:
         ready = select.select(watch, [], [], TICK_S)[0] if watch else []
@@ -174,29 +182,61 @@ def _follow(shipper: Shipper, pid: int | None) -> None:
             return
         if pid is not None and _gone(pid):
             return
-        shipper.tick()
+        sampler.tick()
+        if shipper is not None:
+            shipper.tick()
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 all was sent, 1 something stays in the spool, 2 usage."""
+def _record(spool: Path) -> int:
+    """Keep, beside the facts, what could not be told elsewhere or later."""
+    reader = Reader(spool)
+    reader.read()
+    if reader.facts:
+        start = next((f for f in reader.facts if f["k"] == "start"), {})
+        gather(spool, reduce(reader.facts), str(start.get("cwd") or "."))
+    return 0
+
+
+def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m headway.capture.shipper", description=__doc__)
     parser.add_argument("--spool", required=True, type=Path, help="the folder of facts (HEADWAY_SPOOL of the run)")
     parser.add_argument("--pid", type=int, help="end when this process is gone")
     parser.add_argument("--drain", action="store_true", help="send what is left, and end")
     parser.add_argument(
+        "--record", action="store_true", help="send nothing; make the spool fit to be sent from elsewhere"
+    )
+    parser.add_argument(
         "--patience", type=float, default=PATIENCE_S, help="seconds to wait for a server that is away, at the end"
     )
-    options = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 all was sent, 1 something stays in the spool, 2 usage."""
+    options = _options(argv)
     url = os.environ.get("HEADWAY_URL")
-    if not url:
+    if not url and not options.record:
         print("capture: HEADWAY_URL is not set: it is the server's address", file=sys.stderr)
         return 2
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run; its end is ours
-    server = Server(url, os.environ.get("HEADWAY_TOKEN_FILE"))
-    shipper = Shipper(options.spool, server, os.environ.get("HEADWAY_RUN"))
+    shipper = None
+    if not options.record:
+        server = Server(str(url), os.environ.get("HEADWAY_TOKEN_FILE"), os.environ.get("HEADWAY_PROJECT"))
+        shipper = Shipper(options.spool, server, os.environ.get("HEADWAY_RUN"))
     if not options.drain:
-        _follow(shipper, options.pid)
+        _give_way()
+        _follow(options.spool, shipper, options.pid)
+    if shipper is None:
+        return _record(options.spool)
     return 0 if shipper.finish(options.patience) else 1
+
+
+def _give_way() -> None:
+    """The program's processors are the program's."""
+    try:
+        os.nice(5)
+    except OSError:
+        pass
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import os
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import CodeType, FrameType
     from typing import Any
 
@@ -55,6 +56,7 @@ class Sites:
         self._files: dict[str, _File | None] = {}
         self._user: dict[str, bool] = {}
         self.cell: dict[str, Any] = {}
+        self.on_first: Callable[[], None] | None = None  # called before the first call of user code is noted
 
     def is_user(self, filename: str) -> bool:
         """Whether a code object's file is the user's: a script, a module of the work folder, a cell."""
@@ -90,6 +92,8 @@ class Sites:
         file = self.file(code.co_filename)
         if file is None:
             return None
+        if self.on_first is not None:
+            self.on_first()
         from headway.capture.bytecode import Calls
         from headway.capture.redact import secret_name
 

@@ -19,6 +19,7 @@ INTERVAL_S = 0.1
 IDLE_ROUNDS = 50
 BUFFER_LIMIT = 200_000
 FILE_LIMIT = 512 * 1024 * 1024
+QUIET = frozenset(("start", "note"))  # these wait for the first fact of the user's: a program without any gets no thread
 
 
 class Spool:
@@ -49,7 +50,7 @@ class Spool:
             self.dropped += 1
             return
         self._buffer.append((time.time_ns() // 1_000_000, fact))
-        if not self._running and not self._stop:
+        if not self._running and not self._stop and kind not in QUIET:
             self._start()
 
     def _start(self) -> None:

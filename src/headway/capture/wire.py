@@ -31,9 +31,10 @@ class Refused(Exception):
 class Server:
     """A tracking server at `url`; the bearer token is read from its file at each call, as it may be renewed."""
 
-    def __init__(self, url: str, token_file: str | None = None) -> None:
+    def __init__(self, url: str, token_file: str | None = None, project: str | None = None) -> None:
         self.url = url.rstrip("/")
         self._token_file = token_file
+        self._project = project
         local = urllib.parse.urlsplit(url).hostname in _LOOPBACK
         self._opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if local else []))
 
@@ -67,6 +68,8 @@ class Server:
         token = self._token()
         if token:
             request.add_header("Authorization", f"Bearer {token}")
+        if self._project:
+            request.add_header("X-MLFLOW-WORKSPACE", self._project)
         try:
             with self._opener.open(request, timeout=TIMEOUT_S) as answer:
                 return bytes(answer.read())

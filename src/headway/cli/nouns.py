@@ -13,6 +13,7 @@ NOUNS: dict[str, tuple[str, str]] = {
     "login": ("login", "Use the headway of another machine."),
     "project": ("project", "Make and list projects."),
     "run": ("run", "Run a notebook or a script, recorded, and follow it."),
+    "track": ("track", "Run any program here, recorded as on the platform."),
     "runs": ("runs", "See, follow, cancel, compare and export runs."),
     "schedule": ("schedule", "Run something again and again, by a cron line."),
     "models": ("models", "See models, set aliases, download bundles."),
@@ -21,6 +22,8 @@ NOUNS: dict[str, tuple[str, str]] = {
     "predict": ("predict", "Ask an endpoint."),
     "notebook": ("notebook", "Open notebooks."),
     "env": ("env", "The packages that a project's code runs with."),
+    "import": ("importing", "Bring runs, models and files over from MLflow."),
+    "export": ("exporting", "Write runs, models and files for MLflow to open."),
     "people": ("people", "Who may do what in a project."),
     "token": ("token", "Tokens for programs."),
 }
