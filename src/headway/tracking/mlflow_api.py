@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from headway.tracking.wire import artifacts, call, experiments, logged_models, runs
+from headway.web import front
 
 router = APIRouter()
 ENDPOINTS = (experiments, runs, artifacts, logged_models)  # importing them fills the table
@@ -35,13 +36,19 @@ async def version(_: Request) -> Response:
     return Response(PROTOCOL_VERSION, media_type="text/plain")
 
 
+def install(app: FastAPI) -> None:
+    """Loops of training call these most; they are found without a walk along all routes."""
+    front.install(app, "/api/2.0/mlflow/", _answer, _METHODS)
+
+
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_answer = call.guarded(call.answer)
 router.routes.append(Route("/version", version, methods=["GET"], include_in_schema=False))
 for _prefix in ("/api", "/ajax-api"):
     router.routes.append(Route(f"{_prefix}/3.0/mlflow/server-info", server_info, methods=["GET"]))
     for _major in ("2.0", "3.0"):
         router.routes += [
-            Route(f"{_prefix}/{_major}/mlflow/{{rest:path}}", call.guarded(call.answer), methods=_METHODS),
+            Route(f"{_prefix}/{_major}/mlflow/{{rest:path}}", _answer, methods=_METHODS),
             Route(
                 f"{_prefix}/{_major}/mlflow-artifacts/{{rest:path}}",
                 call.guarded(artifacts.answer_files),

@@ -6,8 +6,8 @@ go by it), and on PostgreSQL makes writers of one run queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
@@ -70,6 +70,23 @@ class Metric:
     digest: str = ""
 
 
+@dataclass
+class Batch:
+    """What one request logs: columns of points by series, parameters, tags, and those points that belong to a model."""
+
+    rows: dict[str, Rows] = field(default_factory=dict)
+    params: Sequence[tuple[str, str]] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    of_models: list[Metric] = field(default_factory=list)
+
+    def add(self, key: str, step: int, time: int, value: float) -> None:
+        """One point more."""
+        steps, times, values = self.rows.setdefault(key, ([], [], []))
+        steps.append(step)
+        times.append(time)
+        values.append(value)
+
+
 @dataclass(frozen=True)
 class Touched:
     """The numbers of a run that is being written to."""
@@ -104,19 +121,9 @@ def no_run(uuid: str) -> NotFound:
     return NotFound(f"Run with id={uuid[:80]} not found", hint="Was it deleted, or is it in another project?")
 
 
-def metrics(db: Session | Direct, run: Touched, found: Iterable[Metric]) -> None:
-    """Append points, in any order; each series gets one chunk, and its summary follows."""
-    by_key: dict[str, Rows] = {}
-    for m in found:
-        steps, times, values = by_key.setdefault(m.key, ([], [], []))
-        steps.append(m.step)
-        times.append(m.time)
-        values.append(m.value)
-    rows(db, run, by_key)
-
-
 def rows(db: Session | Direct, run: Touched, by_key: Mapping[str, Rows]) -> None:
-    """As `metrics`, for columns of steps, times (ms) and values of each series; none is empty."""
+    """Append points, in any order: columns of steps, times (ms) and values, none empty. Each series gets one chunk, and its
+    summary follows."""
     ids = keys.ensure(db, by_key)
     summaries, chunks = [], []
     for key in sorted(by_key):  # so that writers of several servers take their locks in one order

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,6 +38,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
 def install(app: FastAPI, settings: Settings) -> None:
@@ -83,6 +85,7 @@ def _schemes(connection: HTTPConnection) -> tuple[str, ...]:
     return ("https",) if connection.url.scheme in ("https", "wss") else ("http", "https")
 
 
+@lru_cache(maxsize=256)
 def _netloc(url: str) -> tuple[str, str, int] | None:
     try:
         parts = urlsplit(url)
@@ -184,13 +187,13 @@ class _BodyTooLarge(HTTPException, TooLarge):
 def _hardened(scope: Scope, send: Send) -> Send:
     async def hardened(message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in HEADERS.items():
-                headers.setdefault(name, value)
-            if scope["scheme"] == "https":
-                headers.setdefault("strict-transport-security", "max-age=31536000")
-            if "cache-control" not in headers and headers.get("content-type", "").startswith("text/html"):
-                headers["cache-control"] = "no-store"
+            headers = message["headers"] = list(message.get("headers", ()))
+            said = {name.lower(): value for name, value in headers}
+            headers += [pair for pair in _RAW if pair[0] not in said]
+            if scope["scheme"] == "https" and b"strict-transport-security" not in said:
+                headers.append((b"strict-transport-security", b"max-age=31536000"))
+            if b"cache-control" not in said and said.get(b"content-type", b"").startswith(b"text/html"):
+                headers.append((b"cache-control", b"no-store"))
         await send(message)
 
     return hardened

@@ -168,7 +168,8 @@ RawAnswer = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How a method and path of the protocol is answered: by reading, in a group commit, or as it likes (`raw`)."""
+    """How a method and path of the protocol is answered: by reading (`read`), in a group commit (`write`; `direct`: its answer
+    is the work to do there with the driver, made of values that it has checked), or as it likes (`raw`)."""
 
     answer: Any
     mode: str
@@ -246,8 +247,10 @@ async def answer(request: Request) -> Response:
     if found.mode == "raw":
         response: Response = await found.answer(Call(request, host, who, _query(request), path))
         return response
-    values = _query(request) if method == "GET" else await _body(request, host)
+    values = _query(request) if method == "GET" else await _body(request)
     call = Call(request, host, who, values, path, writing=found.mode == "write")
+    if found.mode == "direct":
+        return respond(await host.database.group_direct(found.answer(call)))
     if found.mode == "read":
         try:
             return respond(await to_thread.run_sync(_read, found.answer, call))
@@ -287,6 +290,8 @@ def refusal(error: HeadwayError) -> Response:
 
 def _query(request: Request) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    if not request.scope["query_string"]:
+        return found
     for key, value in request.query_params.multi_items():
         if key not in found:
             found[key] = value
@@ -297,23 +302,23 @@ def _query(request: Request) -> dict[str, Any]:
     return found
 
 
-async def _body(request: Request, host: Host) -> dict[str, Any]:
-    most = host.settings.body_mb << 20
-    pieces, size = [], 0
-    async for piece in request.stream():
+async def _body(request: Request) -> dict[str, Any]:
+    receive, pieces, size = request.receive, [], 0
+    while True:  # how much it may be, web/safety.py looks after
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        pieces.append(piece := message.get("body", b""))
         size += len(piece)
-        if size > most:
-            raise TooLarge(
-                f"The body is larger than {host.settings.body_mb} MiB.", hint="Split it into several requests."
-            )
-        pieces.append(piece)
+        if not message.get("more_body"):
+            break
     if not size:
         return _query(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise BadInput("Bad Request. Content-Type must be one of ['application/json'].")
     try:
-        found = orjson.loads(b"".join(pieces))
+        found = orjson.loads(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         if isinstance(found, str):  # old clients encode twice
             found = orjson.loads(found)
     except ValueError as error:
