@@ -16,9 +16,11 @@ import logging.handlers
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import psutil
 import uvicorn
@@ -115,20 +117,37 @@ def home_lock(settings: Settings) -> Iterator[None]:
         raise BadInput(f"The home folder {settings.home} can't be written to: {error.strerror}.",
                        hint="Choose another with --home DIR or HEADWAY_HOME, or change its permissions.") from None  # fmt: skip
     with os.fdopen(handle, "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = file.read().strip() or "?"
-            raise Conflict(
-                f"Another headway (process {pid}) already serves {settings.home}.",
-                hint="Use that one (`headway status`), stop it (`headway down`), or give another --home.",
-            ) from None
+        _take(file, settings)
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
         os.set_inheritable(file.fileno(), False)
         yield
+
+
+def _take(file: IO[str], settings: Settings) -> None:
+    """Raises `Conflict` if a living process holds the lock. One that is dying (its threads end one by one) is waited for."""
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            pid = file.read().strip() or "?"
+            if time.monotonic() > until or not pid.isdigit() or _lives(int(pid)):
+                raise Conflict(
+                    f"Another headway (process {pid}) already serves {settings.home}.",
+                    hint="Use that one (`headway status`), stop it (`headway down`), or give another --home.",
+                ) from None
+            time.sleep(0.02)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextlib.contextmanager
