@@ -99,12 +99,14 @@ def facts(db: Session, rows: Sequence[Any]) -> list[RunFacts]:
     return found
 
 
+def bare(r: Any, tags: dict[str, str] | None = None) -> RunFacts:
+    """A run of which no more is known than its row (with `query.COLUMNS`), and perhaps its tags."""
+    return RunFacts(r.id, r.uuid, r.experiment_id, r.project_id, r.name, r.user_id, r.status, r.cause, r.start_time,
+                    r.end_time, r.lifecycle, r.artifact_uri, r.parent_uuid, r.version, tags=tags or {})  # fmt: skip
+
+
 def _facts(db: Session, rows: Sequence[Any]) -> list[RunFacts]:
-    made = {
-        r.id: RunFacts(r.id, r.uuid, r.experiment_id, r.project_id, r.name, r.user_id, r.status, r.cause, r.start_time,
-                       r.end_time, r.lifecycle, r.artifact_uri, r.parent_uuid, r.version)
-        for r in rows
-    }  # fmt: skip
+    made = {r.id: bare(r) for r in rows}
     asked = {"runs": list(made)}
     params, tags = db.execute(_PARAMS, asked).all(), db.execute(_TAGS, asked).all()
     summaries = db.execute(_SUMMARIES, asked).all()

@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
-from headway.tracking import history, inputs, limits, record, service
+from headway.tracking import history, inputs, limits, readout, record, service
 from headway.tracking.wire import shapes
 from headway.tracking.wire.call import Call, endpoint
 from headway.tracking.wire.experiments import view
@@ -21,13 +21,14 @@ def create(call: Call, db: Session) -> dict[str, Any]:
         call.experiment(db, "run") if call.values.get("experiment_id") not in (None, "") else call.default(db, "run")
     )
     start = call.values.get("start_time")
+    tags = service.check_tags(call.pairs("tags"))
     row = service.create_run(
         db, call.who, project_id=experiment.project_id, experiment_id=experiment.id,
-        name=call.text("run_name", required=False), tags=service.check_tags(call.pairs("tags")),
+        name=call.text("run_name", required=False), tags=tags,
         start_time=None if start in (None, "") else call.integer("start_time", least=0),
         user=call.text("user_id", required=False),
     )  # fmt: skip
-    return {"run": shapes.run(service.facts(db, call.who, row.uuid))}
+    return {"run": shapes.run(readout.bare(row, tags | {record.RUN_NAME_TAG: row.name}))}
 
 
 @endpoint("POST", "runs/update")
