@@ -14,7 +14,7 @@ import base64
 import binascii
 import logging
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from anyio import to_thread
 from fastapi import Depends, Request
@@ -33,6 +33,14 @@ log = logging.getLogger("headway.people")
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class _Kept(Protocol):
+    """Secrets that are kept as digests: `tokens` and `sessions`."""
+
+    def holder(self, db: Session, secret: str, /) -> tuple[Who, Any] | None: ...
+    def stale(self, row: Any, /) -> bool: ...
+    def used(self, db: Session, key: str, /) -> None: ...
 
 
 def role(db: Session, user_id: str, project_id: str) -> str | None:
@@ -126,7 +134,7 @@ async def identify(connection: HTTPConnection) -> Who | None:
     memory = cache.of(host.database.engine)
     secret = bearer(connection)
     if secret is not None:
-        who = memory.recall(key := digest(secret)) or await to_thread.run_sync(_token_holder, host, secret, key)
+        who = memory.recall(key := digest(secret)) or await to_thread.run_sync(_holder, host, tokens, secret, key)
         if who is None:
             raise Unauthenticated(
                 "This token is unknown, expired or revoked.", hint="Make a new one in Settings, Tokens, and use that."
@@ -135,7 +143,7 @@ async def identify(connection: HTTPConnection) -> Who | None:
     secret = session_secret(connection)
     if secret is None:
         return None
-    who = memory.recall(key := digest(secret)) or await to_thread.run_sync(_session_holder, host, secret, key)
+    who = memory.recall(key := digest(secret)) or await to_thread.run_sync(_holder, host, sessions, secret, key)
     if who is not None:
         connection.state.csrf = csrf_for(secret)
     return who
@@ -147,33 +155,19 @@ def session_secret(connection: HTTPConnection) -> str | None:
     return connection.cookies.get(sessions.SECURE_COOKIE if secure else sessions.PLAIN_COOKIE) or None
 
 
-def _token_holder(host: Host, secret: str, key: str) -> Who | None:
+def _holder(host: Host, kept: _Kept, secret: str, key: str) -> Who | None:
     memory = cache.of(host.database.engine)
     generation = memory.generation
     with host.database.read() as db:
-        found = tokens.holder(db, secret)
-        stale = found is not None and tokens.stale(found[1])
-    if found is None:
-        return None
-    memory.remember(key, found[0], generation)
+        found = kept.holder(db, secret)
+        if found is None:
+            return None
+        who, row = found
+        stale = kept.stale(row)
+    memory.remember(key, who, generation)
     if stale:
-        token_id = found[1].id
-        host.database.group_later(lambda session: tokens.used(session, token_id))
-    return found[0]
-
-
-def _session_holder(host: Host, secret: str, key: str) -> Who | None:
-    memory = cache.of(host.database.engine)
-    generation = memory.generation
-    with host.database.read() as db:
-        found = sessions.holder(db, secret)
-        stale = found is not None and sessions.stale(found[1])
-    if found is None:
-        return None
-    memory.remember(key, found[0], generation)
-    if stale:
-        host.database.group_later(lambda session: sessions.seen(session, key))
-    return found[0]
+        host.database.group_later(lambda session: kept.used(session, key))
+    return who
 
 
 async def maybe(request: Request) -> Who | None:

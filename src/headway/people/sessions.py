@@ -78,8 +78,8 @@ def stale(row: UserSession) -> bool:
     return now_ms() - row.seen_at > _SEEN_EVERY_MS
 
 
-def seen(db: Session, key: str) -> None:
-    """Remember that the session is in use."""
+def used(db: Session, key: str) -> None:
+    """Remember that the session with this digest is in use."""
     db.execute(update(UserSession).where(UserSession.digest == key).values(seen_at=now_ms()))
 
 

@@ -125,6 +125,6 @@ def stale(row: Token) -> bool:
     return row.used_at is None or now_ms() - row.used_at > _USED_EVERY_MS
 
 
-def used(db: Session, token_id: str) -> None:
-    """Remember that the token was used."""
-    db.execute(update(Token).where(Token.id == token_id).values(used_at=now_ms()))
+def used(db: Session, key: str) -> None:
+    """Remember that the token with this digest was used."""
+    db.execute(update(Token).where(Token.digest == key).values(used_at=now_ms()))
