@@ -44,6 +44,15 @@ class RunChanged(Event):
 
 
 @dataclass(frozen=True)
+class TraceChanged(Event):
+    """traces: spans of a trace came, or its end."""
+
+    trace_id: str
+    project_id: str
+    status: str
+
+
+@dataclass(frozen=True)
 class EnvironmentChanged(Event):
     """environments: a build began, ended or failed."""
 

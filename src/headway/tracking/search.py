@@ -23,12 +23,12 @@ NULL_OPS = frozenset({"IS NULL", "IS NOT NULL"})
 LIST_OPS = frozenset({"IN", "NOT IN"})
 
 _PART = r"""(?:[^\W\d][\w\-/:@]*|[\w\-/:@]+|"[^"]*"|`[^`]*`)"""
-_IDENTIFIER = re.compile(rf"{_PART}(?:\.{_PART})*")
+IDENTIFIER = re.compile(rf"{_PART}(?:\.{_PART})*")
 _OPERATOR = re.compile(
     r"!=|<>|>=|<=|=|<|>|(?:NOT\s+IN|IS\s+NOT\s+NULL|IS\s+NULL|NOT\s+LIKE|IN|LIKE|ILIKE|RLIKE)\b", re.I
 )
-_STRING = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
+STRING = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
+NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
 _SPACE = re.compile(r"\s*")
 _AND = re.compile(r"AND\b", re.I)
 _PART_OF = re.compile(r"(last|best|min|max)\s*\(\s*", re.I)
@@ -115,17 +115,21 @@ LOGGED_MODELS = Grammar(
 )  # fmt: skip
 
 
-class _Reader:
-    """Walks through a filter, one condition at a time."""
+class Reader:
+    """Walks through a filter, one condition at a time. Other grammars (traces) refine what a key may be and hold."""
+
+    example = ""
 
     def __init__(self, text: str, grammar: Grammar) -> None:
         self.text, self.grammar, self.at = text, grammar, 0
 
     def skip(self) -> None:
+        """Go past white space."""
         found = _SPACE.match(self.text, self.at)
         self.at = found.end() if found else self.at
 
     def take(self, pattern: re.Pattern[str]) -> str | None:
+        """What matches here, and go past it; None if it doesn't."""
         self.skip()
         found = pattern.match(self.text, self.at)
         if found is None:
@@ -134,11 +138,13 @@ class _Reader:
         return found.group()
 
     def wrong(self, message: str, hint: str = "") -> BadInput:
+        """The error, with its place."""
         rest = self.text[self.at : self.at + 30]
         where = f"at character {self.at + 1}: '{rest}'" if rest else "at its end"
-        return BadInput(f"{message}, {where}.", hint=hint or EXAMPLE, position=self.at)
+        return BadInput(f"{message}, {where}.", hint=hint or self.example or EXAMPLE, position=self.at)
 
     def clauses(self) -> list[Clause]:
+        """All conditions."""
         found: list[Clause] = []
         while True:
             found.append(self.clause())
@@ -149,11 +155,12 @@ class _Reader:
                 raise self.wrong("Invalid clause(s) in filter string", "Conditions are joined by AND; there is no OR.")
 
     def clause(self) -> Clause:
+        """The next condition."""
         part = self.take(_PART_OF) if "metric" in self.grammar.kinds else None
-        raw = self.take(_IDENTIFIER)
+        raw = self.take(IDENTIFIER)
         if raw is None:
             raise self.wrong("Invalid clause(s) in filter string: expected a key such as metrics.auc")
-        kind, key = identify(raw, self.grammar, self.grammar.text | self.grammar.numbers)
+        kind, key = self.identify(raw)
         if part and (kind != "metric" or self.take(_CLOSE) is None):
             raise self.wrong(f"Invalid clause(s) in filter string: expected {part.strip()}metrics.name)")
         start = self.at
@@ -172,7 +179,12 @@ class _Reader:
         value = None if op in NULL_OPS else self.value(kind, key, op)
         return Clause(kind, key, op, value, _part(part or "last", key))
 
+    def identify(self, raw: str) -> tuple[str, str]:
+        """(kind, key) of an identifier."""
+        return identify(raw, self.grammar, self.grammar.text | self.grammar.numbers)
+
     def operators(self, kind: str, key: str) -> frozenset[str]:
+        """The comparisons a key allows."""
         grammar = self.grammar
         if kind == "metric" or (kind == "attribute" and key in grammar.numbers):
             return NUMERIC_OPS
@@ -181,18 +193,19 @@ class _Reader:
         return grammar.text_ops | LIST_OPS if kind == "dataset" or key in grammar.lists else grammar.text_ops
 
     def value(self, kind: str, key: str, op: str) -> Value:
+        """The value after a comparison."""
         if op in LIST_OPS:
             return self.strings()
         if kind == "metric" or (kind == "attribute" and key in self.grammar.numbers):
-            raw = self.take(_NUMBER)
-            if raw is None and self.grammar.number_strings and (quoted := self.take(_STRING)) is not None:
+            raw = self.take(NUMBER)
+            if raw is None and self.grammar.number_strings and (quoted := self.take(STRING)) is not None:
                 raw = quoted[1:-1].strip()
             try:
                 number = float(raw or "")
             except ValueError:
                 raise self.wrong(f"Expected numeric value type for {kind} '{key}'") from None
             return int(raw) if raw and kind == "attribute" and raw.lstrip("+-").isdigit() else number
-        raw = self.take(_STRING)
+        raw = self.take(STRING)
         if raw is None:
             raise self.wrong(f"Expected a quoted string value for {kind} '{key}' (e.g. 'my-value')")
         return _unquote(raw)
@@ -202,7 +215,7 @@ class _Reader:
             raise self.wrong("Expected a list of quoted strings, such as ('a', 'b')")
         found: list[str] = []
         while True:
-            raw = self.take(_STRING)
+            raw = self.take(STRING)
             if raw is None:
                 raise self.wrong("While parsing a list in the query, expected string value")
             found.append(_unquote(raw))
@@ -220,11 +233,11 @@ def parse_filter(text: str | None, grammar: Grammar = RUNS) -> list[Clause]:
     """The conditions of a filter, all of which must hold; none for an empty one. Raises `BadInput` that says where."""
     if not text or not text.strip():
         return []
-    return _Reader(text.strip(), grammar).clauses()
+    return Reader(text.strip(), grammar).clauses()
 
 
 _ORDER = re.compile(
-    rf"\s*(?:({_IDENTIFIER.pattern})|(last|best|min|max)\s*\(\s*({_IDENTIFIER.pattern})\s*\))(?:\s+(\S+))?\s*", re.I
+    rf"\s*(?:({IDENTIFIER.pattern})|(last|best|min|max)\s*\(\s*({IDENTIFIER.pattern})\s*\))(?:\s+(\S+))?\s*", re.I
 )
 
 
@@ -269,13 +282,13 @@ def identify(raw: str, grammar: Grammar, attributes: frozenset[str], *, what: st
     if not dot:
         kind, key = "attribute", head
     else:
-        found = _ALIASES.get(_bare(head))
+        found = _ALIASES.get(bare(head))
         if found is None or found not in grammar.kinds:
             raise BadInput(
-                f"Invalid entity type '{_bare(head)}'. Valid values are {sorted(grammar.kinds)}.", hint=EXAMPLE
+                f"Invalid entity type '{bare(head)}'. Valid values are {sorted(grammar.kinds)}.", hint=EXAMPLE
             )
         kind = found
-    key = _bare(key)
+    key = bare(key)
     if kind == "attribute":
         key = grammar.synonyms.get(key, key)
         if key not in attributes:
@@ -293,7 +306,8 @@ def _after_quote(raw: str) -> str:
     return raw[raw.find(raw[0], 1) + 1 :]
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
+    """The text without its quotes or backticks."""
     return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in "\"`'" else text
 
 
@@ -303,7 +317,7 @@ def _unquote(raw: str) -> str:
 
 def quote_key(key: str) -> str:
     """The key as it is written in a filter: in backticks where it has other characters."""
-    return key if re.fullmatch(rf"{_IDENTIFIER.pattern}", key) and key[0] not in '"`' else f"`{key}`"
+    return key if re.fullmatch(rf"{IDENTIFIER.pattern}", key) and key[0] not in '"`' else f"`{key}`"
 
 
 def column_id(kind: str, key: str, of: str = "last") -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 _AREAS = {
-    "traces": "tracing",
     "unified-traces": "tracing",
     "get-online-trace-details": "tracing",
     "issues": "trace issues",
