@@ -23,7 +23,7 @@ from headway.tracking.wire.call import Call, committed, endpoint, respond
 from headway.tracking.wire.runs import run_id
 from headway.web import safety
 
-_PLACE = re.compile(r"(?:[^/]+/)*?(?P<owner>[0-9a-f]{32}|[mv]-[0-9a-f]{32})/artifacts(?:/(?P<rest>.+))?")
+_PLACE = re.compile(r"(?:[^/]+/)*?(?P<owner>[0-9a-f]{32}|(?:[mv]|tr)-[0-9a-f]{32})/artifacts(?:/(?P<rest>.+))?")
 
 
 @endpoint("GET", "artifacts/list", mode="read")
