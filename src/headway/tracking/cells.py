@@ -53,7 +53,7 @@ class Ask:
     columns: Sequence[str] = ()
     experiments: Sequence[str] = ()
     deleted: bool = False
-    children: bool = False
+    children: bool | None = None  # None: where there is a filter
     cursor: str = ""
     offset: int = 0
     limit: int = 100
@@ -85,8 +85,7 @@ def page(db: Session, who: Who, project: Project, ask: Ask) -> dict[str, Any]:
         raise BadInput("`offset` is a row's number, and goes without `cursor`.", field="offset")
     where, clauses = scope(db, who, project, ask), parse_filter(ask.filter)
     orders = parse_orders(list(ask.orders))
-    rows, token = query.find_runs(db, where, clauses, orders, ask.offset + ask.limit, ask.cursor or None)
-    rows = rows[ask.offset :]
+    rows, token = query.find_runs(db, where, clauses, orders, ask.limit, ask.cursor or None, skip=ask.offset)
     columns = [parse_column(one) for one in ask.columns] if ask.columns else chosen(db, rows)
     fill(db, rows, columns)
     children = _children(db, [row.uuid for row in rows])
@@ -112,7 +111,7 @@ def scope(db: Session, who: Who, project: Project, ask: Ask) -> query.Scope:
     mine = {e.id for e in experiments.active(db, project.id)}
     asked = set(experiments.visible(db, who, ask.experiments)) if ask.experiments else mine
     lifecycle = "deleted" if ask.deleted else "active"
-    return query.Scope(sorted(asked & mine), lifecycle, ask.children or bool(ask.filter.strip()))
+    return query.Scope(sorted(asked & mine), lifecycle, bool(ask.filter.strip()) if ask.children is None else ask.children)
 
 
 def parse_column(name: str) -> Column:

@@ -1,38 +1,62 @@
 """Which runs fulfil a filter, in an order, page by page. A page is found by the sort values of the last row before it.
 
-Where the first key is a metric, a parameter or a tag, runs that have it are read by walking its index, and those that lack
-it (or have NaN) follow; so the first page costs the same with a hundred runs and with a hundred thousand.
+Where the first key is a metric, a parameter or a tag, runs that have it are read by walking its index, and those that lack it
+(or have NaN) follow. A filter is answered in the first of these ways that does, so that a page costs about the same with a
+thousand runs and with a hundred thousand:
+
+1. one condition is known by its index to hold for few runs: these are read, and the rest is asked of them;
+2. the next `AHEAD` runs in the order hold a page of runs that fulfil it;
+3. the condition that holds for the fewest runs, now counted exactly, is read as in 1 if they are not many;
+4. the order is walked to its end. What indexes tell is made a set of runs first, so that a run that isn't in it costs nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, false, func, or_, select, true
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
+from headway.storage import direct
+from headway.storage.direct import Sql
 from headway.tracking import keys
-from headway.tracking.conditions import compare, compare_indexed, compare_metric, head
-from headway.tracking.search import NULL_OPS, Clause, Order
-from headway.tracking.tables import Dataset, Input, Param, Run, Summary, Tag
+from headway.tracking.conditions import PARTS, TABLES, Piece, among, attribute, fulfilled, marks, tested
+from headway.tracking.search import Clause, Order
+from headway.tracking.tables import HEAD
 from headway.web.paging import cursor, uncursor
 
-RUN: Any = Run.__table__
-SUMMARY: Any = Summary.__table__
-VALUES: dict[str, Any] = {"param": Param.__table__, "tag": Tag.__table__}
-INPUT: Any = Input.__table__
-DATASET: Any = Dataset.__table__
-
-COLUMNS = [RUN.c[name] for name in (
-    "id", "uuid", "experiment_id", "project_id", "name", "user_id", "status", "cause", "start_time", "end_time", "lifecycle",
-    "artifact_uri", "parent_uuid", "version")]  # fmt: skip
-_ATTRIBUTES = {"run_id": "uuid", "run_name": "name"}
-_PARTS = {"last": "last", "min": "low", "max": "high"}
 MOST = 50_000
+FEW = 3000  # runs of a condition that are read without further thought
+SOME = 8000  # runs of a condition that are read rather than walk the order to its end
+AHEAD = 2000  # runs of an order that are looked at before the conditions are counted
+APART = 20  # experiments whose orders are walked each for itself and merged
+_INTEGERS = 2**62
+
+
+class RunRow(NamedTuple):
+    """A run as a search finds it."""
+
+    id: int
+    uuid: str
+    experiment_id: int
+    project_id: str
+    name: str
+    user_id: str
+    status: str
+    cause: str
+    start_time: int | None
+    end_time: int | None
+    lifecycle: str
+    artifact_uri: str
+    parent_uuid: str | None
+    version: int
+
+
+WIDTH = len(RunRow._fields)
+_COLUMNS = ", ".join(f"r.{name}" for name in RunRow._fields)
 
 
 @dataclass(frozen=True)
@@ -46,206 +70,379 @@ class Scope:
 
 @dataclass
 class _Key:
-    """One sort key: its class (0 a value; greater: NaN, then missing), its value, its direction, and the table it needs."""
+    """One sort key: its class (0 a value; greater: NaN, then missing), its value, and the table (as `alias`) it is in."""
 
     order: Order
-    rank: Any
-    value: Any
-    table: Any = None
-    key_id: int | None = None
+    rank: str
+    value: str
+    alias: str = ""
+    table: str = ""
+    key_id: int = -1
+
+    @property
+    def join(self) -> str:
+        """The table, for a run that may lack it."""
+        return f" LEFT JOIN {self.table} {self.alias} ON {self.alias}.run_id = r.id AND {self.alias}.key_id = {self.key_id}"
 
 
-@dataclass
 class _Question:
-    db: Session
-    scope: Scope
-    clauses: list[Clause]
-    orders: list[Order]
-    ids: dict[str, int]
-    sort: list[_Key] = field(default_factory=list)
+    """A search, and the statements it is made of."""
+
+    def __init__(self, db: Session, scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order]) -> None:
+        self.direct = direct.of(db)
+        self.sqlite, self.scope, self.clauses = self.direct.sqlite, scope, clauses
+        named = {c.key for c in clauses if c.kind in TABLES} | {o.key for o in orders if o.kind in TABLES}
+        self.ids = keys.find(db, named)
+        self.sort = [self._key(place, order) for place, order in enumerate(orders)]
+        if not any(o.kind == "attribute" and o.key == "start_time" for o in orders):
+            self.sort.append(self._key(len(self.sort), Order("attribute", "start_time", False)))
+
+    def _key(self, place: int, order: Order) -> _Key:
+        if order.kind == "attribute":
+            column = attribute(order.key)
+            return _Key(order, f"CASE WHEN {column} IS NULL THEN 1 ELSE 0 END", column)
+        if order.kind not in TABLES:
+            raise BadInput(f"Runs can't be sorted by {order.kind}.")
+        alias = f"s{place}"
+        if order.kind == "metric":
+            value = f"{alias}.{PARTS[order.of]}"
+            nan = f"{alias}.is_nan" if order.of == "last" else f"{value} IS NULL"
+            rank = f"CASE WHEN {alias}.run_id IS NULL THEN 2 WHEN {nan} THEN 1 ELSE 0 END"
+        else:
+            value, rank = f"{alias}.value", f"CASE WHEN {alias}.run_id IS NULL THEN 1 ELSE 0 END"
+        return _Key(order, rank, value, alias, TABLES[order.kind], self.ids.get(order.key, -1))
+
+    def rows(self, text: str, values: Sequence[Any]) -> list[Any]:
+        """What a statement answers."""
+        return self.direct.rows(Sql(text), values)
+
+    def within(self) -> Piece:
+        """The condition that a run `r` is in the scope, but for its experiment."""
+        test, values = "", list[Any]()
+        if self.scope.lifecycle is not None:
+            test, values = " AND r.lifecycle = ?", [self.scope.lifecycle]
+        return (test if self.scope.children else f"{test} AND r.parent_uuid IS NULL"), values
+
+    def checks(self, skipped: Sequence[Clause] = (), *, sets: str = "") -> Piece:
+        """The conditions of the clauses but the skipped ones, as ` AND ...`. `sets`: the column with the run's number, to be
+        looked up in what indexes tell; without it each run is asked."""
+        found: list[str] = []
+        values: list[Any] = []
+        for clause in self.clauses:
+            if any(clause is one for one in skipped):
+                continue
+            listed = self.listed(clause) if sets else None
+            if listed is not None:
+                found.append(f" AND {sets} IN ({listed[0]})")
+                values += listed[1]
+            else:
+                test, its = fulfilled(self.sqlite, clause, self.ids.get(clause.key))
+                found.append(f" AND {test}")
+                values += its
+        return "".join(found), values
+
+    def listed(self, clause: Clause) -> Piece | None:
+        """The statement that lists the runs fulfilling a clause, where an index can."""
+        if clause.kind in TABLES and clause.key not in self.ids:
+            return ("SELECT id AS run_id FROM runs WHERE false", []) if clause.op != "IS NULL" else None
+        return among(self.sqlite, clause, self.ids.get(clause.key), self.scope.experiment_ids)
+
+    def experiments(self, table: str) -> Piece:
+        """The condition that a row belongs to the experiments."""
+        ids = list(self.scope.experiment_ids)
+        return (f"{table}.experiment_id = ?", ids) if len(ids) == 1 else (f"{table}.experiment_id IN {marks(ids)}", ids)
+
+    def ordered(self, skip: int = 0, walked: bool = False) -> str:
+        """The ORDER BY. `walked`: all rows have the first key, and come by its index."""
+        found: list[str] = []
+        for place, key in enumerate(self.sort):
+            if not (walked and place == 0) and not _never_missing(key):
+                found.append(key.rank)
+            direction = "" if key.order.ascending else " DESC"
+            if walked and place == 0 and key.table and not self.sqlite and key.order.kind != "metric":
+                found.append(f"substr({key.value}, 1, {HEAD}){direction}")
+            found.append(f"{key.value}{direction}")
+        return f" ORDER BY {', '.join([*found, 'r.uuid'])} LIMIT ?" + (" OFFSET ?" if skip else "")
+
+    def selected(self) -> str:
+        """The columns of the runs and of the sort keys."""
+        return f"SELECT {_COLUMNS}, {', '.join(f'{key.rank}, {key.value}' for key in self.sort)}"
 
 
 def find_runs(
-    db: Session, scope: Scope, clauses: list[Clause], orders: list[Order], limit: int, token: str | None = None
-) -> tuple[list[Any], str]:
-    """At most `limit` rows (with `COLUMNS`), and the token of the next page or "". Raises `BadInput` for a foreign token."""
+    db: Session, scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order], limit: int, token: str | None = None,
+    *, skip: int = 0,
+) -> tuple[list[RunRow], str]:  # fmt: skip
+    """At most `limit` rows, and the token of the next page or "". Raises `BadInput` for a foreign token.
+
+    `skip`: so many rows are passed over, for jumping to the middle; pages that follow each other go by their tokens.
+    """
     if not 0 < limit <= MOST:
         raise BadInput(f"Invalid value {limit} for parameter 'max_results' supplied: It must be between 1 and {MOST}.")
     if not scope.experiment_ids:
         return [], ""
     mark = _mark(scope, clauses, orders)
-    names = {c.key for c in clauses if c.kind in ("metric", "param", "tag")}
-    names |= {o.key for o in orders if o.kind in ("metric", "param", "tag")}
-    question = _Question(db, scope, clauses, orders, keys.find(db, names))
-    question.sort = [_sort_key(question, order) for order in orders]
-    if not any(o.kind == "attribute" and o.key == "start_time" for o in orders):
-        question.sort.append(_sort_key(question, Order("attribute", "start_time", False)))
-    after = None
+    q = _Question(db, scope, clauses, orders)
+    after: list[Any] | None = None
     if token:
-        after = uncursor(token, 2 * len(question.sort) + 2)
-        if after[0] != mark:
+        values = uncursor(token, 2 * len(q.sort) + 2)
+        if values[0] != mark or not isinstance(values[-1], str) or not _sound(q, values[1:-1]):
             raise BadInput("Invalid page token: it is not one of this search.", hint="Start at the first page again.")
-    rows = _pages(question, after[1:] if after else None, limit + 1)
+        after = values[1:]
+    rows = _page(q, after, limit + 1, skip)
+    found = [RunRow._make(row[:WIDTH]) for row in rows[:limit]]
     if len(rows) <= limit:
-        return rows, ""
-    last = rows[limit - 1]
-    width = 2 * len(question.sort)
-    return rows[:limit], cursor([mark, *last[len(COLUMNS) : len(COLUMNS) + width], last.uuid])
+        return found, ""
+    return found, cursor([mark, *rows[limit - 1][WIDTH:], found[-1].uuid])
 
 
-def count(db: Session, scope: Scope, clauses: list[Clause]) -> int:
+def count(db: Session, scope: Scope, clauses: Sequence[Clause]) -> int:
     """How many runs fulfil the clauses."""
     if not scope.experiment_ids:
         return 0
-    names = {c.key for c in clauses if c.kind in ("metric", "param", "tag")}
-    q = _Question(db, scope, clauses, [], keys.find(db, names))
-    where = [_condition(q, c) for c in clauses] + [RUN.c.experiment_id.in_(scope.experiment_ids)]
-    if scope.lifecycle is not None:
-        where.append(RUN.c.lifecycle == scope.lifecycle)
-    if not scope.children:
-        where.append(RUN.c.parent_uuid.is_(None))
-    return int(db.execute(select(func.count()).select_from(RUN).where(*where)).scalar_one())
+    q = _Question(db, scope, clauses, [])
+    within, values = q.within()
+    driver = _fewest(q) if clauses else None
+    if driver is None:
+        mine, ids = q.experiments("r")
+        checks, more = q.checks()
+        return int(q.rows(f"SELECT COUNT(*) FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more])[0][0])  # noqa: S608
+    clause, (listed, its), number = driver
+    if (
+        len(clauses) == 1
+        and clause.kind in TABLES
+        and scope.children
+        and scope.lifecycle == "active"
+        and not _deleted(q)
+    ):
+        return number
+    mine, ids = q.experiments("r")
+    checks, more = q.checks([clause])
+    text = f"SELECT COUNT(*) FROM ({listed}) d CROSS JOIN runs r WHERE r.id = d.run_id AND {mine}{within}{checks}"  # noqa: S608
+    return int(q.rows(text, [*its, *ids, *values, *more])[0][0])
 
 
-def _pages(q: _Question, after: list[Any] | None, limit: int) -> list[Any]:
-    first = q.sort[0]
-    if first.table is None or first.key_id is None:
-        return _rows(q, after, limit)
+def _deleted(q: _Question) -> bool:
+    mine, ids = q.experiments("runs")
+    return bool(q.rows(f"SELECT 1 FROM runs WHERE {mine} AND lifecycle = 'deleted' LIMIT 1", ids))  # noqa: S608
+
+
+# ------------------------------------------------------------------ ways to a page
+def _page(q: _Question, after: list[Any] | None, limit: int, skip: int) -> list[Any]:
+    few = _some_few(q)
+    if few is not None:
+        return _driven(q, few, after, limit, skip)
+    narrows = _narrows(q)
+    if skip == 0 and (
+        set(map(id, q.clauses)) - set(map(id, narrows))
+        or _first(q).order.of != "last"
+        or len(q.scope.experiment_ids) > 1
+    ):
+        edge = _edge(q, after, max(AHEAD, 2 * limit))
+        if edge is not None:
+            rows = _walked(q, after, limit, 0, having=True if _first(q).table else None, edge=edge)
+            if len(rows) >= limit:
+                return rows
+            driver = _fewest(q) if q.clauses else None
+            if driver is not None and driver[2] == 0:
+                return []
+            if driver is not None and driver[2] <= SOME:
+                return _driven(q, driver[:2], after, limit, 0)
+            return _whole(q, after, limit, skip, sets=driver is not None)
+    return _whole(q, after, limit, skip)
+
+
+def _whole(q: _Question, after: list[Any] | None, limit: int, skip: int, sets: bool = False) -> list[Any]:
+    """The order to its end: runs that have the first key, then those that lack it."""
+    first = _first(q)
+    if not first.table or first.key_id < 0:
+        return _walked(q, after, limit, skip, having=None, sets=sets)
     rows: list[Any] = []
     if after is None or after[0] == 0:
-        rows = _rows(q, after, limit, having=True)
+        rows = _walked(q, after, limit, skip, having=True, sets=sets)
+        if rows or not skip:
+            skip = 0
+        else:
+            skip -= _having(q)
         after = None
-    demanded = any(
-        (c.kind, c.key, c.of) == (first.order.kind, first.order.key, first.order.of) and c.op not in ("!=", "IS NULL")
-        for c in q.clauses
-    )
-    if len(rows) < limit and not demanded:
-        rows += _rows(q, after, limit - len(rows), having=False)
+    if len(rows) < limit and not _demanded(q):
+        rows += _walked(q, after, limit - len(rows), skip, having=False, sets=sets)
     return rows
 
 
-def _rows(q: _Question, after: list[Any] | None, limit: int, having: bool | None = None) -> list[Any]:
-    """`having`: only runs with a value for the first key (True), only those without (False), all (None)."""
-    source: Any = RUN
-    first = q.sort[0]
-    walked = (
-        (first.order.kind, first.order.key, first.order.of) if having else None
-    )  # its conditions narrow the walk itself
-    where = [_condition(q, c) for c in q.clauses if (c.kind, c.key, c.of) != walked]
-    if q.scope.lifecycle is not None:
-        where.append(RUN.c.lifecycle == q.scope.lifecycle)
-    if not q.scope.children:
-        where.append(RUN.c.parent_uuid.is_(None))
-    for place, key in enumerate(q.sort):
-        if key.table is None:
-            continue
-        on = (key.table.c.run_id == RUN.c.id) & (key.table.c.key_id == (-1 if key.key_id is None else key.key_id))
-        if place == 0 and having:
-            # the experiment is asked of the index alone, so that its walk is the outer loop
-            where.append(key.table.c.experiment_id.in_(q.scope.experiment_ids))
-            where += [_narrow(q, key, c) for c in q.clauses if (c.kind, c.key, c.of) == walked]
-            source = key.table.join(source, on)
-        else:
-            source = source.outerjoin(key.table, on)
-    if not having:
-        where.append(RUN.c.experiment_id.in_(q.scope.experiment_ids))
-    if having is False:
-        where.append(first.rank != 0)
-    if having and first.order.kind == "metric":
-        where.append(first.table.c.is_nan == false() if first.order.of == "last" else first.value.is_not(None))
-    if after is not None:
-        where.append(_beyond(q, after))
-    extra = [part for key in q.sort for part in (key.rank, key.value)]
-    labelled = [column.label(f"k{i}") for i, column in enumerate(extra)]
-    statement = select(*COLUMNS, *labelled).select_from(source).where(*where).order_by(*_order(q, having)).limit(limit)
-    return list(q.db.execute(statement).all())
+def _demanded(q: _Question) -> bool:
+    """Whether a condition asks for the first key, so that no run that lacks it can be found."""
+    return any(c.op not in ("!=", "IS NULL") for c in q.clauses if _same(c, _first(q).order))
 
 
-def _order(q: _Question, having: bool | None) -> list[Any]:
-    found: list[Any] = []
-    for place, key in enumerate(q.sort):
-        if key.rank is not None and not (place == 0 and having) and not _never_missing(key):
-            found.append(key.rank)
-        columns = [key.value]
-        if having and place == 0 and key.order.kind in VALUES and q.db.get_bind().dialect.name == "sqlite":
-            columns = [head(key.value), key.value]  # as the index has it
-        found += [c if key.order.ascending else c.desc() for c in columns]
-    return [*found, RUN.c.uuid]
+def _first(q: _Question) -> _Key:
+    return q.sort[0]
+
+
+def _same(clause: Clause, order: Order) -> bool:
+    return (clause.kind, clause.key, clause.of) == (order.kind, order.key, order.of)
+
+
+def _narrows(q: _Question) -> list[Clause]:
+    """Conditions on the very value that is sorted by: they narrow the walk through its index."""
+    first = _first(q)
+    return [c for c in q.clauses if first.table and first.key_id >= 0 and _same(c, first.order) and c.op != "IS NULL"]
+
+
+def _some_few(q: _Question) -> tuple[Clause, Piece] | None:
+    """A condition that holds for few runs, if an index tells so at once."""
+    for clause in q.clauses:
+        if clause.op in ("LIKE", "ILIKE"):
+            continue  # these read the whole range of the key
+        listed = q.listed(clause)
+        if listed is not None:
+            text = f"SELECT COUNT(*) FROM (SELECT 1 FROM ({listed[0]}) a LIMIT {FEW + 1}) b"  # noqa: S608
+            if q.rows(text, listed[1])[0][0] <= FEW:
+                return clause, listed
+    return None
+
+
+def _fewest(q: _Question) -> tuple[Clause, Piece, int] | None:
+    """The condition that holds for the fewest runs (of any lifecycle), and for how many."""
+    found: tuple[Clause, Piece, int] | None = None
+    for clause in q.clauses:
+        listed = q.listed(clause)
+        if listed is not None:
+            number = int(q.rows(f"SELECT COUNT(*) FROM ({listed[0]}) a", listed[1])[0][0])  # noqa: S608
+            if found is None or number < found[2]:
+                found = (clause, listed, number)
+    return found
+
+
+def _driven(q: _Question, driver: tuple[Clause, Piece], after: list[Any] | None, limit: int, skip: int) -> list[Any]:
+    """The page out of the runs that fulfil one condition."""
+    clause, (listed, values) = driver
+    mine, ids = q.experiments("r")
+    within, more = q.within()
+    checks, tests = q.checks([clause])
+    beyond, seen = _beyond(q, after)
+    joins = "".join(key.join for key in q.sort if key.table)
+    text = (
+        f"{q.selected()} FROM ({listed}) d CROSS JOIN runs r{joins}"
+        f" WHERE r.id = d.run_id AND {mine}{within}{checks}{beyond}{q.ordered(skip)}"
+    )
+    return q.rows(text, [*values, *ids, *more, *tests, *seen, limit, *([skip] if skip else [])])
+
+
+def _walked(
+    q: _Question, after: list[Any] | None, limit: int, skip: int, *, having: bool | None, edge: Any = None, sets: bool = False
+) -> list[Any]:  # fmt: skip
+    """`having`: only runs with a value for the first key (True), only those without (False), all (None).
+
+    `edge`: the walk goes no further than this value of the first key.
+    """
+    first, within, (beyond, seen) = _first(q), q.within(), _beyond(q, after)
+    joins = "".join(key.join for place, key in enumerate(q.sort) if key.table and not (place == 0 and having))
+    if having:
+        test, values = _range(q, after, edge)
+        source = f"{first.table} {first.alias} CROSS JOIN runs r{joins} WHERE r.id = {first.alias}.run_id AND {test}"
+        checks, tests = q.checks(_narrows(q), sets=f"{first.alias}.run_id" if sets else "")
+    else:
+        test, values = _range(q, after, edge) if first.order.key == "start_time" else q.experiments("r")
+        source = f"runs r{joins} WHERE {test}" + (f" AND {first.rank} <> 0" if having is False else "")
+        # the plus keeps SQLite from reading the set's runs one by one instead of walking
+        checks, tests = q.checks(sets="+r.id" if sets else "")
+    text = f"{q.selected()} FROM {source}{within[0]}{checks}{beyond}{q.ordered(skip, bool(having))}"
+    return q.rows(text, [*values, *within[1], *tests, *seen, limit, *([skip] if skip else [])])
+
+
+def _having(q: _Question) -> int:
+    """How many runs of the answer have a value for the first key."""
+    first, within, (test, values) = _first(q), q.within(), _range(q, None, None)
+    checks, tests = q.checks(_narrows(q))
+    text = f"SELECT COUNT(*) FROM {first.table} {first.alias} CROSS JOIN runs r WHERE r.id = {first.alias}.run_id AND {test}"  # noqa: S608
+    return int(q.rows(f"{text}{within[0]}{checks}", [*values, *within[1], *tests])[0][0])
+
+
+def _range(q: _Question, after: list[Any] | None, edge: Any, experiment: int | None = None) -> Piece:
+    """The part of the first key's index that is walked: from the last page's end, as far as `edge`."""
+    first = _first(q)
+    table, up = first.alias or "r", first.order.ascending
+    test, values = q.experiments(table) if experiment is None else (f"{table}.experiment_id = ?", [experiment])
+    if first.table:
+        test, values = f"{test} AND {table}.key_id = ?", [*values, first.key_id]
+        if first.order.kind == "metric":
+            test += f" AND {table}.is_nan = false" if first.order.of == "last" else f" AND {first.value} IS NOT NULL"
+        for clause in _narrows(q):
+            more, its = tested(q.sqlite, clause, table)
+            test, values = f"{test} AND {more}", [*values, *its]
+    elif q.scope.lifecycle is not None:
+        test, values = f"{test} AND r.lifecycle = ?", [*values, q.scope.lifecycle]
+    column = (
+        first.value if q.sqlite or first.order.kind in ("metric", "attribute") else f"substr({first.value}, 1, {HEAD})"
+    )
+    for bound, sign in ((after[1] if after is not None and after[0] == 0 else None, up), (edge, not up)):
+        if bound is not None:
+            bound = bound[:HEAD] if isinstance(bound, str) else bound
+            test, values = f"{test} AND {column} {'>=' if sign else '<='} ?", [*values, bound]
+    return test, values
+
+
+def _edge(q: _Question, after: list[Any] | None, ahead: int) -> Any:
+    """The first key's value `ahead` rows further on in its index; None where its end is nearer, or it has no index."""
+    first = _first(q)
+    if (first.table and first.key_id < 0) or (not first.table and first.order.key != "start_time"):
+        return None
+    if after is not None and after[0] != 0:
+        return None
+    if first.order.of != "last" and not q.clauses:
+        ahead = min(ahead, 200)  # these are not in the index' order: the fewer, the quicker
+    source = f"{first.table} {first.alias}" if first.table else "runs r"
+    column = first.value
+    if first.order.kind in ("param", "tag") and not q.sqlite:
+        column = f"substr({first.value}, 1, {HEAD})"
+    order = f"ORDER BY v {'' if first.order.ascending else 'DESC'} LIMIT"
+    ids = list(q.scope.experiment_ids)
+    if 1 < len(ids) <= APART:
+        parts = [_range(q, after, None, one) for one in ids]
+        some = f"SELECT v FROM (SELECT {column} AS v FROM {source} WHERE %s {order} {ahead + 1}) w"  # noqa: S608
+        inner = " UNION ALL ".join(some.replace("%s", test) for test, _ in parts)
+        text, values = f"SELECT v FROM ({inner}) u {order} 1 OFFSET {ahead}", [v for _, its in parts for v in its]  # noqa: S608
+    else:
+        test, values = _range(q, after, None)
+        text = f"SELECT {column} AS v FROM {source} WHERE {test} {order} 1 OFFSET {ahead}"  # noqa: S608
+    found = q.rows(text, values)
+    return found[0][0] if found else None
 
 
 def _never_missing(key: _Key) -> bool:
     return key.order.kind == "attribute" and key.order.key != "end_time"
 
 
-def _beyond(q: _Question, after: list[Any]) -> ColumnElement[bool]:
+def _beyond(q: _Question, after: list[Any] | None) -> Piece:
     """Rows after the one whose sort values are `after`, written from the last key to the first."""
-    found: ColumnElement[bool] = RUN.c.uuid > str(after[-1])
+    if after is None:
+        return "", []
+    found, values = "r.uuid > ?", [after[-1]]
     for place in range(len(q.sort) - 1, -1, -1):
         key, rank, value = q.sort[place], after[2 * place], after[2 * place + 1]
         if rank == 0:
-            further = key.value > value if key.order.ascending else key.value < value
-            found = or_(further, and_(key.value == value, found))
+            sign = ">" if key.order.ascending else "<"
+            found, values = f"({key.value} {sign} ? OR ({key.value} = ? AND {found}))", [value, value, *values]
         if not _never_missing(key):
-            found = or_(key.rank > rank, and_(key.rank == rank, found))
-    return found
+            found, values = f"({key.rank} > {int(rank)} OR ({key.rank} = {int(rank)} AND {found}))", values
+    return f" AND {found}", values
 
 
-def _sort_key(q: _Question, order: Order) -> _Key:
-    if order.kind == "attribute":
-        column = RUN.c[_ATTRIBUTES.get(order.key, order.key)]
-        return _Key(order, case((column.is_(None), 1), else_=0), column)
-    key_id = q.ids.get(order.key)
-    if order.kind == "metric":
-        table = SUMMARY.alias()
-        value = table.c[_PARTS[order.of]]
-        nan = table.c.is_nan if order.of == "last" else value.is_(None)
-        return _Key(order, case((table.c.run_id.is_(None), 2), (nan, 1), else_=0), value, table, key_id)
-    if order.kind not in VALUES:
-        raise BadInput(f"Runs can't be sorted by {order.kind}.")
-    table = VALUES[order.kind].alias()
-    return _Key(order, case((table.c.run_id.is_(None), 1), else_=0), table.c.value, table, key_id)
+def _sound(q: _Question, values: Sequence[Any]) -> bool:
+    """Whether a token holds sort values that this search could have given."""
+    for key, rank, value in zip(q.sort, values[::2], values[1::2], strict=True):
+        if isinstance(rank, bool) or rank not in (0, 1, 2):
+            return False
+        numeric = key.order.kind == "metric" or key.order.key in ("start_time", "end_time")
+        if rank == 0 and (isinstance(value, bool) or not isinstance(value, int | float if numeric else str)):
+            return False
+        if isinstance(value, int) and abs(value) >= _INTEGERS:
+            return False
+    return True
 
 
-def _narrow(q: _Question, key: _Key, clause: Clause) -> ColumnElement[bool]:
-    """A condition on the very value that is sorted by: it narrows the walk through the index."""
-    if clause.op in NULL_OPS:
-        return true() if clause.op == "IS NOT NULL" else false()
-    if clause.kind == "metric":
-        return compare_metric(key.table, clause.op, clause.value, _PARTS[clause.of])
-    return compare(q.db, key.table.c.value, clause.op, clause.value)
-
-
-def _condition(q: _Question, clause: Clause) -> ColumnElement[bool]:
-    if clause.kind == "attribute":
-        return compare(q.db, RUN.c[_ATTRIBUTES.get(clause.key, clause.key)], clause.op, clause.value)
-    if clause.kind == "dataset":
-        return _dataset(q, clause)
-    key_id = q.ids.get(clause.key)
-    if key_id is None:
-        return true() if clause.op == "IS NULL" else false()
-    table = SUMMARY if clause.kind == "metric" else VALUES[clause.kind]
-    where = [table.c.experiment_id.in_(q.scope.experiment_ids), table.c.key_id == key_id]
-    if clause.kind == "metric":
-        where.append(compare_metric(table, clause.op, clause.value, _PARTS[clause.of]))
-    elif clause.op not in NULL_OPS:
-        where.append(compare_indexed(q.db, table.c.value, clause.op, clause.value))
-    found = select(table.c.run_id).where(*where)
-    run_id: ColumnElement[int] = RUN.c.id
-    return run_id.not_in(found) if clause.op == "IS NULL" else run_id.in_(found)
-
-
-def _dataset(q: _Question, clause: Clause) -> ColumnElement[bool]:
-    column = INPUT.c.context if clause.key == "context" else DATASET.c[clause.key]
-    found = (
-        select(INPUT.c.run_id)
-        .join(DATASET, DATASET.c.id == INPUT.c.dataset_id)
-        .where(DATASET.c.experiment_id.in_(q.scope.experiment_ids), compare(q.db, column, clause.op, clause.value))
-    )
-    run_id: ColumnElement[int] = RUN.c.id
-    return run_id.in_(found)
-
-
-def _mark(scope: Scope, clauses: list[Clause], orders: list[Order]) -> str:
+def _mark(scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order]) -> str:
     """A short mark of the question, so that a token of one search is refused by another."""
-    text = repr((sorted(scope.experiment_ids), scope.lifecycle, scope.children, clauses, orders))
+    text = repr((sorted(scope.experiment_ids), scope.lifecycle, scope.children, list(clauses), list(orders)))
     return hashlib.blake2s(text.encode(), digest_size=6).hexdigest()

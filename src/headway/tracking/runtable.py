@@ -8,7 +8,7 @@ unusual names in backticks: ``metrics.`a b` ``. All lists in the address are rep
 `GET table?filter=&order=&column=&experiment=&deleted=&children=&cursor=&offset=&limit=&count=`
     `filter` MLflow's grammar · `order` as `metrics.acc DESC`, several; the newest first behind them · `column` absent: the server
     chooses (at most five metrics and five parameters in which the runs differ) · `experiment` ids; absent: all active ones ·
-    `children=true` also trainings (child runs), which are left out without a filter · `limit` 1 to 5,000 (100) ·
+    `children` whether trainings (child runs) too; unsaid: where there is a filter · `limit` 1 to 5,000 (100) ·
     `cursor` the next page, exactly where the last one ended, whatever was added meanwhile · `offset` instead of it: a row in the
     middle, for a scroll bar · `count=true` also how many there are.
 
@@ -40,8 +40,8 @@ unusual names in backticks: ``metrics.`a b` ``. All lists in the address are rep
                    "direction": -0.8, "confidence": 0.99, "runs": 2000, "values": 12}]}
 
 `GET series?run=&key=&x=step|time|relative&from=&to=&group=params.model` one metric of up to 100 runs, at most 1,000 points each.
-    `relative`: milliseconds since the run began. Zooming in asks again. `group`: instead of each run the mean and the band of the runs
-    that agree in a parameter or tag, aligned on steps.
+    `relative`: milliseconds since the run began. Zooming in asks again. `group`: instead of each run the mean and the
+    band of the runs that agree in a parameter or tag, aligned on steps.
 
         {"x": "step", "series": [{"key": run_id, "name": "calm-fox", "x": [...], "y": [0.5, null]}]}
         {"x": "step", "series": [{"key": "forest", "name": "forest", "runs": 3,
@@ -55,6 +55,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headway.tracking.query import RunRow
 from headway.tracking.readout import RunFacts
 from headway.tracking.search import quote_key
 
@@ -81,14 +82,14 @@ class Column:
         return f"{self.kind}s.{quote_key(self.key)}"
 
 
-def state(run: RunFacts) -> str:
+def state(run: RunFacts | RunRow) -> str:
     """The state in the words of badges: the platform's cause where it knows one."""
     if run.status in ("FAILED", "KILLED") and run.cause in CAUSES:
         return run.cause
     return STATES.get(run.status, run.status.lower())
 
 
-def cause(run: RunFacts) -> str:
+def cause(run: RunFacts | RunRow) -> str:
     """Why a run ended, where that is a sentence and not a state."""
     return "" if run.cause in CAUSES else run.cause
 

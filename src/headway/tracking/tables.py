@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -21,14 +22,36 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapped, mapped_column
 
 from headway.storage.database import Base
 
 # SQLite numbers a row by itself only where the type is exactly INTEGER.
 Id = BigInteger().with_variant(Integer, "sqlite")
-HEAD = 200  # characters of a value that its index holds; PostgreSQL limits an index entry to 2.7 kB
+HEAD = 200  # characters of a value that PostgreSQL's index holds; it limits an entry to 2.7 kB
 CASCADE: dict[str, Any] = {"ondelete": "CASCADE"}
+
+
+class Head(ColumnElement[str]):
+    """What an index holds of a text: its first characters. SQLite, which knows no limit, holds it whole: then LIKE is answered
+    by the index alone (measured at 100,000 runs: 8 ms instead of 75)."""
+
+    inherit_cache = True
+    type = Text()
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+
+
+@compiles(Head)
+def _head(element: Head, _compiler: Any, **_: Any) -> str:
+    return f"substr({element.column}, 1, {HEAD})"
+
+
+@compiles(Head, "sqlite")
+def _whole(element: Head, _compiler: Any, **_: Any) -> str:
+    return element.column
 
 
 def _run_key(**options: Any) -> Mapped[int]:
@@ -67,7 +90,7 @@ class Run(Base):
 
     __tablename__ = "runs"
     __table_args__ = (
-        Index("ix_runs_list", "experiment_id", "lifecycle", text("start_time DESC"), "uuid"),
+        Index("ix_runs_list", "experiment_id", "lifecycle", text("start_time DESC"), "uuid", "parent_uuid"),
         Index("ix_runs_project", "project_id", "lifecycle", text("start_time DESC"), "uuid"),
         Index("ix_runs_parent", "parent_uuid"),
     )
@@ -100,7 +123,7 @@ class Key(Base):
 
 class Param(Base):
     __tablename__ = "params"
-    __table_args__ = (Index("ix_params_find", "experiment_id", "key_id", text(f"substr(value, 1, {HEAD})"), "run_id"),)
+    __table_args__ = (Index("ix_params_find", "experiment_id", "key_id", Head("value"), "run_id"),)
 
     run_id: Mapped[int] = _run_key()
     key_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -110,7 +133,7 @@ class Param(Base):
 
 class Tag(Base):
     __tablename__ = "tags"
-    __table_args__ = (Index("ix_tags_find", "experiment_id", "key_id", text(f"substr(value, 1, {HEAD})"), "run_id"),)
+    __table_args__ = (Index("ix_tags_find", "experiment_id", "key_id", Head("value"), "run_id"),)
 
     run_id: Mapped[int] = _run_key()
     key_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
@@ -125,7 +148,8 @@ class Summary(Base):
 
     __tablename__ = "summaries"
     __table_args__ = (
-        Index("ix_summaries_find", "experiment_id", "key_id", "is_nan", "last", "run_id"),
+        # low and high come along, so that sorts and filters by them read the index alone
+        Index("ix_summaries_find", "experiment_id", "key_id", "is_nan", "last", "run_id", "low", "high"),
         Index("ix_summaries_loose", "loose", sqlite_where=text("loose >= 64"), postgresql_where=text("loose >= 64")),
     )
 
@@ -156,6 +180,17 @@ class Chunk(Base):
     step_high: Mapped[int] = mapped_column(BigInteger)
     data: Mapped[bytes] = mapped_column(LargeBinary)
     sketch: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+class PointBatch(Base):
+    """The idempotency key (its SHA-256) of points that a run has; kept for a day."""
+
+    __tablename__ = "point_batches"
+    __table_args__ = (Index("ix_point_batches_stored_at", "stored_at"),)
+
+    run_id: Mapped[int] = _run_key()
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    stored_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class Dataset(Base):
