@@ -7,11 +7,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import JSON, String, and_, case, cast, exists, false, func, literal, not_, or_, select
+from sqlalchemy import and_, exists, false, func, not_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from headway.errors import BadInput
 from headway.traces.facts import NAME, RUN
+from headway.traces.sqltools import json_text
 from headway.traces.tables import Assessment, Span, Trace, TraceMetadata, TraceRun, TraceTag
 from headway.tracking.conditions import compare
 from headway.tracking.search import NULL_OPS, Clause, Order
@@ -145,15 +146,7 @@ def _on_span(db: Session, clause: Clause) -> Any:
 
 
 def _span_attribute(db: Session, key: str, clause: Clause) -> Any:
-    """The attribute's text, whatever its type: SQLite gives booleans as 1 and 0, so their JSON type is looked at."""
-    if db.get_bind().dialect.name == "sqlite":
-        path = f'$.attributes."{key}"' if '"' not in key else "$.attributes.__none__"
-        given = cast(func.json_extract(Span.content, path), String)
-        kind = func.json_type(Span.content, path)
-        value: Any = case((kind == "true", literal("true")), (kind == "false", literal("false")), else_=given)
-    else:
-        value = func.json_extract_path_text(cast(Span.content, JSON), "attributes", key)
-    return _compare(db, value, clause)
+    return _compare(db, json_text(db, Span.content, "attributes", key), clause)
 
 
 def _judged(db: Session, clause: Clause) -> Any:

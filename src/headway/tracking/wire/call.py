@@ -121,9 +121,9 @@ class Call:
     def boolean(self, name: str) -> bool:
         """A flag; absent is false."""
         value = self.values.get(name)
-        if value in (None, "", False, "false"):
+        if value in (None, "", False, "false", "False"):  # addresses hold them as Python or as JSON writes them
             return False
-        if value in (True, "true"):
+        if value in (True, "true", "True"):
             return True
         raise limits.wrong_type(name, value)
 

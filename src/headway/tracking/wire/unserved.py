@@ -5,10 +5,8 @@ from __future__ import annotations
 _AREAS = {
     "unified-traces": "tracing",
     "get-online-trace-details": "tracing",
-    "issues": "trace issues",
     "label-schemas": "label schemas",
     "review-queues": "review queues",
-    "datasets": "evaluation datasets",
     "scorers": "scorers",
     "scorer": "scorers",
     "gateway": "the AI gateway",
@@ -16,7 +14,6 @@ _AREAS = {
     "genai": "GenAI evaluation",
     "jobs": "jobs",
     "demo": "demo data",
-    "webhooks": "webhooks",
     "graphql": "GraphQL",
     "artifacts/presigned-upload-url": "presigned uploads",
     "artifacts/presigned-download-url": "presigned downloads",
