@@ -1,11 +1,15 @@
 """headway: nobody waits. What user code sees; all of it is optional, and nothing is imported before it is used."""
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
+
+TYPE_CHECKING = False  # every process of a user's passes here: the module `typing` alone would double the time of its start
 
 __version__ = "0.1.0"
 __all__ = ["Endpoint", "Run", "deploy", "log", "model", "predict", "run", "runs"]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from headway.sdk.public import Endpoint, Run, deploy, log, model, predict, run, runs
 
 

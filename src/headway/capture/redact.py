@@ -2,58 +2,93 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+TYPE_CHECKING = False  # neither `typing` nor `re` is imported into the user's process for nothing
+if TYPE_CHECKING:
+    import re
+    from typing import Any
 
-__all__ = ["HIDDEN", "redact", "redact_code", "secret_name"]
+__all__ = ["HIDDEN", "redact", "redact_argv", "redact_code", "secret_name"]
 
 HIDDEN = "[redacted]"
 
-_NAME = re.compile(
-    r"(?:^|[_\W])(?:api_?keys?|access_?keys?|secret_?keys?|private_?keys?|auth_?keys?|api_?tokens?|key|token|auth|passwords?|passwd|passw|pwd|"
-    r"passphrase|secrets?|credentials?|creds?|dsn|connection_?string|bearer|cookies?)(?:$|[_\W])",
-    re.IGNORECASE,
+# Each rule has marks: a text without any of them can't match, and no regular expression is compiled or run for it.
+_NAME_MARKS = (
+    "key",
+    "token",
+    "auth",
+    "passw",
+    "pwd",
+    "passphrase",
+    "secret",
+    "cred",
+    "dsn",
+    "connection",
+    "bearer",
+    "cookie",
 )
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_SHAPES = re.compile(
-    r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # JWT
+_NAME = (
+    r"(?i)(?:^|[_\W])(?:api_?keys?|access_?keys?|secret_?keys?|private_?keys?|auth_?keys?|api_?tokens?|key|token|auth|passwords?|passwd|"
+    r"passw|pwd|passphrase|secrets?|credentials?|creds?|dsn|connection_?string|bearer|cookies?)(?:$|[_\W])"
+)
+_CAMEL = r"(?<=[a-z0-9])(?=[A-Z])"
+_SHAPE_MARKS = ("eyJ", "AKIA", "ASIA", "-----BEGIN", "gh", "github_pat", "glpat", "xox", "hf_", "hf-", "sk_", "sk-", "pk_", "pk-", "rk_",
+                "rk-", "hw_", "hw-", "npm_", "npm-", "pypi", "AIza", "earer", "EARER")  # fmt: skip
+_SHAPES = (
+    r"(?s)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # JWT
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
+    r"|\bAIza[A-Za-z0-9_-]{35}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\b(?:ghp|gho|ghs|ghu|github_pat|glpat|xox[abpr]|hf|sk|pk|rk|hw|npm|pypi)[-_][A-Za-z0-9_-]{16,}"
-    r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{16,}=*",
-    re.DOTALL,
+    r"|\b(?:ghp|gho|ghs|ghu|ghr|github_pat|glpat|xox[abpr]|hf|sk|pk|rk|hw|npm|pypi)[-_][A-Za-z0-9_-]{16,}"
+    r"|(?i:\bbearer\s+)[A-Za-z0-9._~+/-]{16,}=*"
 )
-_USERINFO = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^/\s@\"']+@", re.IGNORECASE)
-_QUERY = re.compile(
-    r"([?&](?:[\w-]*(?:key|token|secret|passw|signature|sig|credential)[\w-]*)=)[^&\s\"']+", re.IGNORECASE
-)
-_ASSIGN = re.compile(
-    r"""(["']?([A-Za-z_][\w-]*)["']?\s*(?:\]\s*)?(?:=|:)\s*)([bru]{0,2})(\"\"\"|'''|"|')((?:(?!\4).)+?)\4"""
-)
+_USERINFO = r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@\"']+@"
+_QUERY = r"(?i)([?&](?:[\w-]*(?:key|token|secret|passw|signature|sig|credential)[\w-]*)=)[^&\s\"']+"
+_ASSIGN = r"""(["']?([A-Za-z_][\w-]*)["']?\s*(?:\]\s*)?(?:=|:)\s*)([bru]{0,2})(\"\"\"|'''|"|')((?:(?!\4).)+?)\4"""
 # `add_argument("--api-key", default="...")`, `os.environ.setdefault("TOKEN", "...")`: what follows a secret's name on its line.
-_KEYED = re.compile(r"""((?:"|')-{0,2}([A-Za-z_][\w-]*)(?:"|'))([^\n]*)""")
-_LITERAL = re.compile(r"""([bru]{0,2})("|')(?:(?!\2)[^\n]){3,}\2""")
-_ARGUMENT = re.compile(r"^--?([\w-]+)(?:=(.*))?$", re.DOTALL)
-
+_KEYED = r"""((?:"|')-{0,2}([A-Za-z_][\w-]*)(?:"|'))([^\n]*)"""
+_LITERAL = r"""([bru]{0,2})("|')(?:(?!\2)[^\n]){3,}\2"""
+_ARGUMENT = r"(?s)^--?([\w-]+)(?:=(.*))?$"
 # Names of sampling and sequence models that only look like secrets.
-_INNOCENT = re.compile(
-    r"(?:max|min|num|n|new|pad|eos|bos|unk|mask|sep|cls|total)_?(?:new_?)?tokens?(?:_?ids?)?$|tokens?_per|keys?_?dim|n_?keys",
-    re.I,
-)
+_INNOCENT = r"(?i)(?:max|min|num|n|new|pad|eos|bos|unk|mask|sep|cls|total)_?(?:new_?)?tokens?(?:_?ids?)?$|tokens?_per|keys?_?dim|n_?keys"
+
+_known: dict[str, bool] = {}
+_compiled: dict[str, re.Pattern[str]] = {}
+
+
+def _re(pattern: str) -> re.Pattern[str]:
+    found = _compiled.get(pattern)
+    if found is None:
+        import re
+
+        found = _compiled[pattern] = re.compile(pattern)
+    return found
 
 
 def secret_name(name: str) -> bool:
     """Whether a variable, argument or key by this name is taken for a secret."""
-    words = _CAMEL.sub("_", name)
-    return bool(_NAME.search(words)) and not _INNOCENT.search(words)
+    known = _known.get(name)
+    if known is None:
+        known = _secret_name(name)
+        if len(_known) < 10_000:
+            _known[name] = known
+    return known
+
+
+def _secret_name(name: str) -> bool:
+    small = name.lower()
+    if not any(mark in small for mark in _NAME_MARKS):
+        return False
+    words = _re(_CAMEL).sub("_", name)
+    return bool(_re(_NAME).search(words)) and not _re(_INNOCENT).search(words)
 
 
 def _clean(value: str) -> str:
     if len(value) < 8:
         return value
-    value = _SHAPES.sub(HIDDEN, value)
+    if any(mark in value for mark in _SHAPE_MARKS):
+        value = _re(_SHAPES).sub(HIDDEN, value)
     if "://" in value:
-        value = _QUERY.sub(rf"\1{HIDDEN}", _USERINFO.sub(rf"\1{HIDDEN}@", value))
+        value = _re(_QUERY).sub(rf"\1{HIDDEN}", _re(_USERINFO).sub(rf"\1{HIDDEN}@", value))
     return value
 
 
@@ -77,9 +112,12 @@ def redact_code(source: str) -> str:
         return f"{match[1]}{match[3]}{match[4]}{HIDDEN}{match[4]}"
 
     def after_name(match: re.Match[str]) -> str:
-        return match[0] if not secret_name(match[2]) else match[1] + _LITERAL.sub(rf"\1\2{HIDDEN}\2", match[3])
+        return match[0] if not secret_name(match[2]) else match[1] + _re(_LITERAL).sub(rf"\1\2{HIDDEN}\2", match[3])
 
-    return _clean(_KEYED.sub(after_name, _ASSIGN.sub(literal, source)))
+    small = source.lower()
+    if any(mark in small for mark in _NAME_MARKS):
+        source = _re(_KEYED).sub(after_name, _re(_ASSIGN).sub(literal, source))
+    return _clean(source)
 
 
 def redact_argv(argv: list[str]) -> list[str]:
@@ -87,7 +125,7 @@ def redact_argv(argv: list[str]) -> list[str]:
     found: list[str] = []
     hide = False
     for word in argv:
-        match = _ARGUMENT.match(word)
+        match = _re(_ARGUMENT).match(word) if word.startswith("-") else None
         if hide and not word.startswith("-"):
             found.append(HIDDEN)
         elif match and match[2] is not None and secret_name(match[1]):

@@ -76,9 +76,17 @@ class Reader:
                 except ValueError:
                     continue
                 if isinstance(fact, dict) and "k" in fact and "t" in fact:
-                    self.facts.append({**fact, "_pid": pid})
-                    count += 1
+                    one = _unpacked(fact) if fact["k"] == "rows" else [fact]
+                    self.facts += [{**f, "_pid": pid} for f in one]
+                    count += len(one)
         return count
+
+
+def _unpacked(fact: dict[str, Any]) -> list[dict[str, Any]]:
+    """The calls that were written together, each as a fact of its own."""
+    rows = fact.get("r")
+    whole = [r for r in rows if isinstance(r, list) and len(r) == 5] if isinstance(rows, list) else []
+    return [{"t": t, "k": kind, "s": site, "v": values, "n": names} for t, kind, site, values, names in whole]
 
 
 class Shipper:

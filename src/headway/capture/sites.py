@@ -21,19 +21,23 @@ __all__ = ["Site", "Sites", "mutes"]
 
 SOURCE_LIMIT = 2_000_000
 _LIBRARIES = (os.path.dirname(os.path.realpath(os.__file__)) + os.sep,)
+_NO_VALUES = (type(os), type, type(os.path.join), type(len))
+_CALLED = frozenset(
+    ("print", "len", "round", "float", "int", "str", "sum", "min", "max", "abs", "range", "enumerate", "zip")
+)
 _OURS = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
 
 
 class Site:
     """One call in the user's code."""
 
-    __slots__ = ("count", "file", "function", "id", "line", "module_level", "muted", "names", "secret")
+    __slots__ = ("count", "file", "function", "id", "line", "module_level", "muted", "names", "plain", "secret")
 
     def __init__(self, number: int, file: str, line: int, function: str, names: tuple[str, ...], muted: bool) -> None:
         self.id, self.file, self.line, self.function = number, file, line, function
         self.names = names
         self.muted = muted
-        self.secret = False
+        self.secret = self.plain = False
         self.module_level = function == "<module>"
         self.count = 0
 
@@ -50,19 +54,19 @@ class Sites:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
-        self._sites: dict[tuple[int, int], Site | None] = {}
+        self.known: dict[tuple[int, int], Site | None] = {}
         self._pinned: list[CodeType] = []  # ids of code objects are keys: they must not be reused
         self._calls: dict[int, Calls] = {}
         self._files: dict[str, _File | None] = {}
-        self._user: dict[str, bool] = {}
+        self.users: dict[str, bool] = {}
         self.cell: dict[str, Any] = {}
         self.on_first: Callable[[], None] | None = None  # called before the first call of user code is noted
 
     def is_user(self, filename: str) -> bool:
         """Whether a code object's file is the user's: a script, a module of the work folder, a cell."""
-        known = self._user.get(filename)
+        known = self.users.get(filename)
         if known is None:
-            known = self._user[filename] = _is_user_file(filename)
+            known = self.users[filename] = _is_user_file(filename)
         return known
 
     def caller(self, frame: FrameType | None, limit: int = 60) -> FrameType | None:
@@ -77,11 +81,11 @@ class Sites:
         """The site of the call that `frame` is making now; None where it can't be told or is opted out."""
         code = frame.f_code
         key = (id(code), frame.f_lasti)
-        if key in self._sites:
-            site = self._sites[key]
+        if key in self.known:
+            site = self.known[key]
         else:
             self._pinned.append(code)
-            site = self._sites[key] = self._make(frame)
+            site = self.known[key] = self._make(frame)
         if site is None or site.muted:
             return None
         site.count += 1
@@ -101,10 +105,11 @@ class Sites:
         if calls is None:
             calls = self._calls[id(code)] = Calls(code)
         line, column, end_line, end_column = calls.span(frame.f_lasti) or (frame.f_lineno, 0, frame.f_lineno, 0)
-        names = calls.names(frame.f_lasti)
+        names = _of_values(calls.names(frame.f_lasti), frame)
         muted = file.muted or any(n in file.off_lines for n in range(line, max(line, end_line) + 1))
-        site = Site(len(self._sites), file.name, line, code.co_qualname, names, muted)
+        site = Site(len(self.known), file.name, line, code.co_qualname, names, muted)
         site.secret = any(secret_name(n) for n in names)
+        site.plain = site.module_level and not site.secret and not muted
         if not site.muted:
             span = [line, column, end_line, end_column]
             self._spool.add(
@@ -144,6 +149,12 @@ class Sites:
         if not muted:
             self._spool.add("source", file=filename, text=source, **cell)
         return _File(filename, muted, off)
+
+
+def _of_values(names: tuple[str, ...], frame: FrameType) -> tuple[str, ...]:
+    """Without the names of modules, functions and classes: they hold no value to be told."""
+    held = frame.f_locals
+    return tuple(n for n in names if n not in _CALLED and type(held.get(n, frame.f_globals.get(n))) not in _NO_VALUES)
 
 
 def mutes(line: str) -> bool:

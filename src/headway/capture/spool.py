@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import _thread
-import json
 import os
 import time
-from collections import deque
+from _collections import deque  # type: ignore[import-not-found]
+
+from headway.capture.redact import redact, redact_argv, redact_code
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
+
+    from headway.capture.sites import Site
 
 __all__ = ["Spool"]
 
@@ -19,7 +22,12 @@ INTERVAL_S = 0.1
 IDLE_ROUNDS = 50
 BUFFER_LIMIT = 200_000
 FILE_LIMIT = 512 * 1024 * 1024
-QUIET = frozenset(("start", "note"))  # these wait for the first fact of the user's: a program without any gets no thread
+TEXT_LIMIT = 2000
+LARGEST = 1 << 63
+ROW_LIMIT = 4000
+QUIET = frozenset(
+    ("start", "note")
+)  # these wait for the first fact of the user's: a program without any gets no thread
 
 
 class Spool:
@@ -33,15 +41,17 @@ class Spool:
         self.folder = folder
         self.pid = os.getpid()
         self.role = "child"
-        self._buffer: deque[tuple[int, dict[str, Any]]] = deque()
+        self._buffer: deque[tuple[Any, ...]] = deque()
         self._file: int | None = None
         self._written = 0
         self._writing = _thread.allocate_lock()
         self._wake = _thread.allocate_lock()
+        self._wake.acquire()  # who releases it wakes the writer
         self._running = False
         self._stop = False
         self.dropped = 0
         self.on_first: Callable[[], None] | None = None  # called at the first write of more than our own start
+        self.on_tick: Callable[[], None] | None = None  # called by the writer at each round
 
     def add(self, kind: str, **fact: Any) -> None:
         """Appends one fact; cheap, and never raises for what is in it."""
@@ -51,6 +61,19 @@ class Spool:
             return
         self._buffer.append((time.time_ns() // 1_000_000, fact))
         if not self._running and not self._stop and kind not in QUIET:
+            self._start()
+
+    def row(self, kind: str, site: Site, values: Sequence[Any], names: tuple[Any, ...]) -> None:
+        """Appends what one call at a site showed, and what its names held: there may be many, and they are written together."""
+        self.note((time.perf_counter_ns(), None, kind, site, values, names))
+
+    def note(self, row: tuple[Any, ...]) -> None:
+        """As `row`: (time.perf_counter_ns(), None, kind, site, values, names); plain values only, of any size."""
+        if len(self._buffer) >= BUFFER_LIMIT:
+            self.dropped += 1
+            return
+        self._buffer.append(row)
+        if not self._running and not self._stop:
             self._start()
 
     def _start(self) -> None:
@@ -64,15 +87,16 @@ class Spool:
         idle = 0
         while not self._stop and idle < IDLE_ROUNDS:
             idle = 0 if self.flush() else idle + 1
+            if self.on_tick is not None:
+                self.on_tick()
             if self._wake.acquire(timeout=INTERVAL_S):
-                self._wake.release()
                 break
         self._running = False
 
     def flush(self) -> int:
         """Writes what is buffered; how many facts that was. Errors of the disk are swallowed and the facts dropped."""
         count = 0
-        if self.on_first is not None and any(f["k"] not in ("start", "note") for _, f in list(self._buffer)):
+        if self.on_first is not None and any(f[1] is None or f[1]["k"] not in QUIET for f in list(self._buffer)):
             first, self.on_first = self.on_first, None
             try:
                 first()
@@ -81,10 +105,22 @@ class Spool:
         with self._writing:
             while self._buffer:
                 lines: list[bytes] = []
-                while self._buffer and len(lines) < 500:
-                    when, fact = self._buffer.popleft()
+                rows: list[list[Any]] = []
+                while self._buffer and count % 500 != 499:
+                    when, fact, *row = self._buffer.popleft()
+                    count += 1
+                    if fact is None:
+                        kind, site, values, names = row
+                        held = {k: v for k, v in zip(site.names, names, strict=True) if v is not None}
+                        rows.append([(when + _SINCE) // 1_000_000, kind, site.id, values[:24], held])
+                        continue
+                    if rows:
+                        lines.append(_rows(rows))
+                        rows = []
                     lines.append(_line(when, fact))
-                count += len(lines)
+                if rows:
+                    lines.append(_rows(rows))
+                count += 1
                 self._put(b"".join(lines))
         return count
 
@@ -106,22 +142,24 @@ class Spool:
     def before_fork(self) -> None:
         """Ends the writer thread, so that the process forks with no thread of ours, and no lock held."""
         self._stop = True
-        self._wake.acquire(timeout=1)
+        if self._running:
+            self._wake.release()
         deadline = time.monotonic() + 1
         while self._running and time.monotonic() < deadline:
             time.sleep(0.001)
+        self._wake.acquire(blocking=False)
         self._writing.acquire(timeout=1)
 
     def after_fork_parent(self) -> None:
-        for lock in (self._writing, self._wake):
-            if lock.locked():
-                lock.release()
+        if self._writing.locked():
+            self._writing.release()
         self._stop = False
 
     def after_fork_child(self) -> None:
         """The child writes a file of its own, and nothing twice."""
         self._writing = _thread.allocate_lock()
         self._wake = _thread.allocate_lock()
+        self._wake.acquire()
         if self._file is not None:
             try:
                 os.close(self._file)
@@ -146,9 +184,21 @@ class Spool:
         return True
 
 
-def _line(when: int, fact: dict[str, Any]) -> bytes:
-    from headway.capture.redact import redact, redact_argv, redact_code
+def _encoder() -> Callable[[Any], str]:
+    """JSON in one line. Of the module `json` only its C part is needed: the import of the rest costs more than our start."""
+    try:
+        from _json import encode_basestring_ascii, make_encoder  # type: ignore[import-not-found]
 
+        encode = make_encoder(None, _other, encode_basestring_ascii, None, ":", ",", False, True, True)
+        "".join(encode([1.5, {"a": None}], 0))
+        return lambda value: "".join(encode(value, 0))
+    except (ImportError, TypeError, ValueError):
+        import json
+
+        return json.JSONEncoder(separators=(",", ":"), default=_other, skipkeys=True, check_circular=False).encode
+
+
+def _line(when: int, fact: dict[str, Any]) -> bytes:
     try:
         kind = fact["k"]
         clean = redact(fact)
@@ -156,14 +206,48 @@ def _line(when: int, fact: dict[str, Any]) -> bytes:
             clean["text"] = redact_code(fact["text"])
         elif kind == "start" and "argv" in fact:
             clean["argv"] = redact_argv(fact["argv"])
-        return (
-            json.dumps({"t": when, **clean}, separators=(",", ":"), default=_other).encode("utf-8", "replace") + b"\n"
-        )
+        return _json({"t": when, **clean}).encode("utf-8", "replace") + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
-        return (
-            json.dumps({"t": when, "k": "lost", "of": str(fact.get("k")), "why": type(error).__name__}).encode() + b"\n"
-        )
+        return _json({"t": when, "k": "lost", "of": str(fact.get("k")), "why": type(error).__name__}).encode() + b"\n"
+
+
+def _rows(rows: list[list[Any]]) -> bytes:
+    """Many calls' values as one line: `{"k": "rows", "r": [[milliseconds, kind, site, values, names], ...]}`."""
+    try:
+        for row in rows:
+            if not set(map(type, row[3])) <= _NUMBERS:
+                row[3] = redact([_short(v) for v in row[3]])
+            if not set(map(type, row[4].values())) <= _NUMBERS:
+                row[4] = redact({k: _short(v) for k, v in row[4].items()})
+        data = _json({"t": rows[0][0], "k": "rows", "r": rows})
+        if len(data) <= ROW_LIMIT * len(rows):
+            return data.encode("utf-8", "replace") + b"\n"
+    except (TypeError, ValueError, RecursionError):
+        pass
+    shorter = (
+        {
+            "k": kind,
+            "s": site,
+            "v": [_short(v) for v in values],
+            "n": {k: _short(v) for k, v in names.items()},
+            "t": when,
+        }
+        for when, kind, site, values, names in rows
+    )
+    return b"".join(_line(row.pop("t"), row) for row in shorter)
 
 
 def _other(value: Any) -> Any:
     return f"<{type(value).__name__}>"
+
+
+def _short(value: Any) -> Any:
+    """Long text cut, and numbers that are no measurements left out."""
+    if type(value) is str:
+        return value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT] + "…"
+    return value if type(value) is not int or -LARGEST <= value < LARGEST else None
+
+
+_NUMBERS = frozenset((float, int, bool, type(None)))
+_SINCE = time.time_ns() - time.perf_counter_ns()
+_json = _encoder()

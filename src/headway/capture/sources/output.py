@@ -7,7 +7,7 @@ import functools
 import sys
 import time
 
-from headway.capture.guard import Source, hide
+from headway.capture.guard import GRACE_NS, Source, hide
 from headway.capture.values import scalar, snapshot, text
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
@@ -23,6 +23,11 @@ __all__ = ["install"]
 # After so many calls of one site only every second, then fourth... is kept: a chart needs no more points.
 THIN_AFTER = 20_000
 FAST_LIMIT = 2_000
+# Prints that are looked at: so many at once, so many more at each round of the writer (100 ms). Beyond that, of a loop that
+# prints thousands of lines between two rounds, every eighth; and after so many of those none until the next round.
+BURST, REFILL, PATIENCE = 2_000, 200, 2_000
+HOT = 500
+_PLAIN = frozenset((float, int, str, bool, type(None)))
 
 
 def install(session: Session) -> None:
@@ -32,34 +37,72 @@ def install(session: Session) -> None:
 
 
 def _wrap_print(session: Session) -> None:
+    """`print` calls the original first, then ours. Who prints faster than a chart could show is left alone between ticks.
+
+    The path of a call that was met before is kept short: plain values are noted as they are, and looked at by the writer.
+    """
     original = builtins.print
-    source = session.source("print")
-    getframe = sys._getframe
+    source, sites, spool = session.source("print"), session.sites, session.spool
+    getframe, now, users, known, note = sys._getframe, time.perf_counter_ns, sites.users, sites.known, spool.note
+    plain = _PLAIN.issuperset
+    left, skipped = BURST, 0
+    hot: Any = None  # the code, and the place in it, of the loop that prints
+    hot_at = 0
 
     def print(*args: Any, **kwargs: Any) -> None:
+        nonlocal left, skipped, hot, hot_at
         original(*args, **kwargs)
-        if not source.off:
-            try:
-                _printed(session, source, getframe(1), args, kwargs)
-            except Exception as error:
-                source.failed(error)
+        frame = getframe(1)
+        if left < 0 and frame.f_lasti == hot_at and frame.f_code is hot:
+            skipped += 1
+            if skipped & 7:
+                if skipped > PATIENCE and builtins.print is wrapper:
+                    builtins.print = original
+                return
+        if source.off:
+            return
+        started = now()
+        try:
+            code = frame.f_code
+            if users.get(code.co_filename) is not False:
+                site = known.get((id(code), frame.f_lasti))
+                if site is None or kwargs or not site.plain or site.count >= THIN_AFTER:
+                    _printed(session, frame, args, kwargs)
+                else:
+                    site.count += 1
+                    told = tuple(map(frame.f_globals.get, site.names))
+                    if plain(map(type, args)) and plain(map(type, told)):
+                        note((started, None, "print", site, args, told))
+                    else:
+                        note((started, None, "print", site, _values(args, site), tuple(map(_told, told))))
+                left -= 1
+                if site is not None and site.count > HOT:
+                    hot, hot_at = code, frame.f_lasti
+        except Exception as error:
+            source.failed(error)
+        spent = source.spent_ns = source.spent_ns + now() - started
+        if spent > GRACE_NS:
+            source.spend(0)
+
+    def tick() -> None:
+        nonlocal left, skipped
+        left, skipped = min(max(left, 0) + REFILL, BURST), 0
+        if builtins.print is original:
+            builtins.print = wrapper
 
     functools.update_wrapper(print, original)
-    builtins.print = hide(print)
+    builtins.print = wrapper = hide(print)
+    spool.on_tick = tick
 
 
-def _printed(session: Session, source: Source, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+def _printed(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     if not session.sites.is_user(frame.f_code.co_filename):
         return
     if kwargs and kwargs.get("file") not in (None, sys.stdout, sys.stderr):
         return
-    started = time.perf_counter_ns()
-    try:
-        site = session.sites.at(frame)
-        if site is not None and _keep(site):
-            _emit(session, "print", frame, site, args)
-    finally:
-        source.spend(time.perf_counter_ns() - started)
+    site = session.sites.at(frame)
+    if site is not None and (site.count <= THIN_AFTER or _keep(site)):
+        _emit(session, "print", frame, site, args)
 
 
 def _keep(site: Site) -> bool:
@@ -70,9 +113,13 @@ def _keep(site: Site) -> bool:
 
 
 def _emit(session: Session, kind: str, frame: FrameType, site: Site, args: tuple[Any, ...], **more: Any) -> None:
-    values = [_value(a, site) for a in args[:24]]
-    session.fact(kind, s=site.id, v=values, n=_names(frame, site), **more)
-    session.locals_at(frame, site)
+    told = _names(frame, site)
+    if more:
+        session.fact(kind, s=site.id, v=_values(args, site), n=dict(zip(site.names, told, strict=True)), **more)
+    else:
+        session.spool.row(kind, site, _values(args, site), told)
+    if not site.module_level and not site.count & (site.count - 1):
+        session.locals_at(frame, site)
 
 
 def _value(value: Any, site: Site) -> Any:
@@ -89,17 +136,24 @@ def _value(value: Any, site: Site) -> Any:
     return {"t": kind.__name__}
 
 
-def _names(frame: FrameType, site: Site) -> dict[str, Any]:
-    """The scalars behind the names in the call and of the loops around it, at full precision."""
-    found: dict[str, Any] = {}
+def _values(args: tuple[Any, ...], site: Site) -> list[Any]:
+    return [a if type(a) in _PLAIN and not site.secret else _value(a, site) for a in args[:24]]
+
+
+def _names(frame: FrameType, site: Site) -> tuple[Any, ...]:
+    """The scalars behind the names in the call and of the loops around it, at full precision; None for what is none."""
     if not site.names:
-        return found
-    local = frame.f_locals if not site.module_level else frame.f_globals
-    for name in site.names:
-        value = local.get(name, ...)
-        if value is not ... and (value := scalar(value)) is not ...:
-            found[name] = value
-    return found
+        return ()
+    holds = frame.f_locals if not site.module_level else frame.f_globals
+    return tuple(map(_told, map(holds.get, site.names)))
+
+
+def _told(value: Any) -> Any:
+    """A value as a scalar, None where it is none."""
+    if type(value) in _PLAIN:
+        return value
+    found = scalar(value)
+    return None if found is ... else found
 
 
 def _wrap_logging(session: Session, module: ModuleType) -> None:
