@@ -11,6 +11,7 @@ from httpx import Response
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
+from headway.sdk import points
 from tests.routes import Known
 from tests.scene import Scene
 
@@ -37,6 +38,10 @@ MORE: dict[str, dict[str, Any]] = {
     "GET /p/{slug}/files/raw": {"path": "plot.png"},
     "POST /settings/theme": {"theme": "dark"},
     "PATCH /api/v1/users/{user_id}": {"admin": False},
+}
+# Bodies that are no JSON.
+CONTENT: dict[str, bytes] = {
+    "POST /api/v1/runs/{run_id}/points": points.pack({"loss": points.Columns([1], [2], [0.5])}),
 }
 
 
@@ -85,7 +90,9 @@ def _body(ask: Ask, route: Known, known: dict[str, str], more: dict[str, Any]) -
     fields = list(_fields(route.route.dependant))
     forms = [f for f in fields if isinstance(f.field_info, params.Form) and not isinstance(f.field_info, params.File)]
     models = [f for f in fields if not isinstance(f.field_info, params.Form)]
-    if route.method == "PUT" and route.path.endswith("{path:path}"):
+    if route.name in CONTENT:
+        ask.content = CONTENT[route.name]
+    elif route.method == "PUT" and route.path.endswith("{path:path}"):
         ask.content = b"print(2)\n"
     elif route.path.endswith("/files/upload"):
         ask.form, ask.files = dict(more), [("files", ("new.txt", b"new"))]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, String
+from sqlalchemy import BigInteger, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from headway.storage.database import Base
 
 
 class Project(Base):
-    """A project. Its slug is its folder's name and part of its addresses, and never changes."""
+    """A project. Its slug is its folder's name and part of its addresses, and never changes.
+
+    `keep_deleted_days`: a run that was deleted can be restored for so long.
+    """
 
     __tablename__ = "projects"
 
@@ -20,3 +23,4 @@ class Project(Base):
     created_at: Mapped[int] = mapped_column(BigInteger)
     created_by: Mapped[str] = mapped_column(String(32))
     archived_at: Mapped[int | None] = mapped_column(BigInteger)
+    keep_deleted_days: Mapped[int] = mapped_column(Integer, default=30, server_default="30")

@@ -13,6 +13,7 @@ from headway.storage.direct import Direct, Sql
 
 _FIND = "SELECT id, name FROM keys WHERE name IN"
 _NAMES = "SELECT id, name FROM keys WHERE id IN"
+_OF_SERIES = Sql("SELECT key_id FROM summaries WHERE run_id = ?")
 _ADD = Sql("INSERT INTO keys (name) VALUES (?) ON CONFLICT (name) DO NOTHING")
 _MOST = 200_000  # names remembered; more are asked for again
 
@@ -88,3 +89,8 @@ def names(db: Session | Direct, ids: Iterable[int]) -> dict[int, str]:
         if name not in made:
             known.learn(key_id, name)
     return found
+
+
+def of_series(db: Session | Direct, run_id: int) -> list[str]:
+    """The names of a run's series."""
+    return sorted(names(db, [row[0] for row in direct.of(db).rows(_OF_SERIES, (run_id,))]).values())

@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, text
 from sqlalchemy.orm import Session
 
 from headway.tracking import series
-from headway.tracking.series import FULL, Points
+from headway.tracking.series import FULL
 
 LOOSE = 64
 _DUE = text("SELECT run_id, key_id FROM summaries WHERE loose >= 64 LIMIT :limit")
@@ -45,15 +45,8 @@ def fold(db: Session, run: int, key: int) -> int:
     ids = [row.id for row in parts]
     for at in range(0, len(ids), 500):
         db.execute(_DROP, {"ids": ids[at : at + 500]})
-    db.execute(_ADD, [_row(run, key, points.take(slice(at, at + FULL))) for at in range(0, len(points), FULL)])
+    chunks = [series.chunk(points.take(slice(at, at + FULL))) for at in range(0, len(points), FULL)]
+    db.execute(_ADD, [{"run": run, "key": key, **chunk._asdict()} for chunk in chunks])
     rest = 1 if len(points) % FULL else 0
     db.execute(_LEFT, {"run": run, "key": key, "done": len(parts) - rest, "twice": twice})
     return len(parts)
-
-
-def _row(run: int, key: int, points: Points) -> dict[str, object]:
-    full = len(points) == FULL  # one that isn't full has no sketch: it is folded again later
-    return {
-        "run": run, "key": key, "points": len(points), "low": int(points.steps.min()), "high": int(points.steps.max()),
-        "data": series.pack(points), "sketch": series.sketch(points) if full else None,
-    }  # fmt: skip

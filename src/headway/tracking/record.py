@@ -17,7 +17,7 @@ from headway.people.rules import RUN, Who
 from headway.storage import direct
 from headway.storage.direct import Direct, Row, Sql
 from headway.tracking import keys, series
-from headway.tracking.series import Points
+from headway.tracking.series import Packed
 
 Rows = tuple[list[int], list[int], list[float]]  # steps, times and values of one series
 
@@ -28,7 +28,7 @@ _TOUCH = Sql(
 _SUMMARY = Sql(
     """
     INSERT INTO summaries (run_id, key_id, experiment_id, last, is_nan, step, time, low, high, points, loose)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (run_id, key_id) DO UPDATE SET
       last = CASE WHEN (excluded.step, excluded.time, excluded.is_nan, excluded.last) >=
         (summaries.step, summaries.time, summaries.is_nan, summaries.last) THEN excluded.last ELSE summaries.last END,
@@ -40,10 +40,13 @@ _SUMMARY = Sql(
         ELSE summaries.time END,
       low = CASE WHEN summaries.low IS NULL OR excluded.low < summaries.low THEN excluded.low ELSE summaries.low END,
       high = CASE WHEN summaries.high IS NULL OR excluded.high > summaries.high THEN excluded.high ELSE summaries.high END,
-      points = summaries.points + excluded.points, loose = summaries.loose + 1
+      points = summaries.points + excluded.points, loose = summaries.loose + excluded.loose
     """
 )
-_CHUNK = Sql("INSERT INTO series_chunks (run_id, key_id, points, step_low, step_high, data) VALUES (?, ?, ?, ?, ?, ?b)")
+_CHUNK = Sql(
+    "INSERT INTO series_chunks (run_id, key_id, points, step_low, step_high, data, sketch) VALUES (?, ?, ?, ?, ?, ?b, ?b)"
+)
+_ONCE = Sql("INSERT INTO point_batches (run_id, key, stored_at) VALUES (?, ?, ?) ON CONFLICT (run_id, key) DO NOTHING")
 _PARAMS = "SELECT key_id, value FROM params WHERE run_id = ? AND key_id IN"
 _PARAM = Sql("INSERT INTO params (run_id, key_id, experiment_id, value) VALUES (?, ?, ?, ?)")
 _TAG = Sql(
@@ -129,20 +132,26 @@ def rows(db: Session | Direct, run: Touched, by_key: Mapping[str, Rows]) -> None
     for key in sorted(by_key):  # so that writers of several servers take their locks in one order
         steps, times, values = by_key[key]
         short = series.shorten(steps, times, values)
-        summaries.append((run.id, ids[key], run.experiment_id, *short))
-        chunks.append((run.id, ids[key], len(steps), min(steps), max(steps), series.pack_rows(steps, times, values)))
+        summaries.append((run.id, ids[key], run.experiment_id, *short, 1))
+        data = series.pack_rows(steps, times, values)
+        chunks.append((run.id, ids[key], len(steps), min(steps), max(steps), data, None))
     _write(db, summaries, chunks)
 
 
-def points(db: Session | Direct, run: Touched, by_key: Mapping[str, Points]) -> None:
-    """As `rows`, for columns that are arrays already: how whole series come in."""
+def packed(db: Session | Direct, run: Touched, by_key: Mapping[str, Packed]) -> None:
+    """As `rows`, for points that are packed already: how whole series come in."""
     ids = keys.ensure(db, by_key)
     summaries, chunks = [], []
     for key in sorted(by_key):
-        p = by_key[key]
-        summaries.append((run.id, ids[key], run.experiment_id, *series.short(p)))
-        chunks.append((run.id, ids[key], len(p), int(p.steps.min()), int(p.steps.max()), series.pack(p)))
+        one = by_key[key]
+        summaries.append((run.id, ids[key], run.experiment_id, *one.short, one.loose))
+        chunks += [(run.id, ids[key], *chunk) for chunk in one.chunks]
     _write(db, summaries, chunks)
+
+
+def first_time(db: Session | Direct, run: Touched, key: str, now: int) -> bool:
+    """Whether a request with this idempotency key (64 characters) is new to the run; it is noted with the rest of it."""
+    return direct.of(db).run(_ONCE, (run.id, key, now)) == 1
 
 
 def _write(db: Session | Direct, summaries: Sequence[Row], chunks: Sequence[Row]) -> None:

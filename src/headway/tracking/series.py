@@ -204,3 +204,38 @@ def short(p: Points) -> Short:
     some = not np.isnan(p.values).all()
     low, high = (float(np.nanmin(p.values)), float(np.nanmax(p.values))) if some else (None, None)
     return Short(0.0 if is_nan else float(values.max()), is_nan, int(step), int(time), low, high, len(p))
+
+
+class Chunk(NamedTuple):
+    """A row of `series_chunks`: number of points, first and last step, the points, and a sketch if it is full."""
+
+    points: int
+    low: int
+    high: int
+    data: bytes
+    sketch: bytes | None
+
+
+class Packed(NamedTuple):
+    """A series' new points, ready to be written."""
+
+    short: Short
+    chunks: list[Chunk]
+
+    @property
+    def loose(self) -> int:
+        """How many of the chunks wait for being folded."""
+        return sum(1 for chunk in self.chunks if chunk.sketch is None)
+
+
+def packed(p: Points) -> Packed:
+    """Points as full chunks and a rest; exact duplicates among them once."""
+    if len(p) > _FEW:
+        p = ordered(p)
+    return Packed(short(p), [chunk(p.take(slice(at, at + FULL))) for at in range(0, len(p), FULL)])
+
+
+def chunk(p: Points) -> Chunk:
+    """At most `FULL` points as a row. One that isn't full has no sketch: it is folded with others later."""
+    low, high = int(p.steps.min()), int(p.steps.max())
+    return Chunk(len(p), low, high, pack(p), sketch(p) if len(p) == FULL else None)
