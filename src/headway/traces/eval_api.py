@@ -1,4 +1,4 @@
-"""`datasets/...` and `issues/...` of MLflow's protocol: evaluation datasets, and issues found in traces."""
+"""`datasets/...`, `issues/...` and the figures of `traces/metrics`: what MLflow's evaluations and their pages ask for."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
-from headway.traces import datasets, issues
+from headway.traces import datasets, issues, measures
+from headway.traces import search as searching
 from headway.traces.tables import EvalDataset, EvalRecord, Issue
-from headway.tracking import limits
+from headway.tracking import experiments, limits
 from headway.tracking.wire.call import Call, endpoint
-from headway.tracking.wire.shapes import filled
+from headway.tracking.wire.shapes import filled, number
 
 
 # ---------------------------------------------------------------- shapes
@@ -188,3 +189,52 @@ def search_issues(call: Call, db: Session) -> dict[str, Any]:
     counts = issues.trace_counts(db, rows) if call.boolean("include_trace_count") else {}
     shown = [_issue(row) | ({"trace_count": counts[row.uuid]} if counts else {}) for row in rows]
     return filled(issues=shown, next_page_token=token)
+
+
+# ---------------------------------------------------------------- figures
+def _scope(call: Call, db: Session) -> list[int]:
+    ids = call.strings("experiment_ids", required=True)
+    return experiments.visible(db, call.who, [call.default(db).id if one == "0" else one for one in ids])
+
+
+def _whole(call: Call, name: str) -> int | None:
+    return None if call.values.get(name) in (None, "") else call.integer(name)
+
+
+@endpoint("POST", "traces/metrics", mode="read")
+def metrics(call: Call, db: Session) -> dict[str, Any]:
+    wanted = []
+    for item in call.items("aggregations", required=True):
+        if not isinstance(item, dict) or not isinstance(item.get("aggregation_type"), str):
+            raise limits.wrong_type("aggregations", item)
+        percent = item.get("percentile_value")
+        wanted.append(
+            (item["aggregation_type"], None if percent is None else limits.number(percent, "percentile_value"))
+        )
+    asked = measures.Asked(
+        view=call.text("view_type"), metric=call.text("metric_name"), aggregations=tuple(wanted),
+        dimensions=tuple(call.strings("dimensions")), filters=tuple(call.strings("filters")),
+        interval_s=_whole(call, "time_interval_seconds"), since=_whole(call, "start_time_ms"),
+        until=_whole(call, "end_time_ms"), limit=call.integer("max_results", 1000, least=1, most=1000),
+    )  # fmt: skip
+    measures.check(asked)
+    found = measures.points(db, _scope(call, db), asked)
+    return filled(
+        data_points=[
+            {"metric_name": asked.metric, "values": {key: number(v) for key, v in one.values.items()}}
+            | filled(dimensions=one.dimensions)
+            for one in found
+        ]
+    )
+
+
+@endpoint("POST", "traces/calculate-filter-correlation", mode="read")
+def correlation(call: Call, db: Session) -> dict[str, Any]:
+    first, second, base = (
+        searching.parse(call.text(name, required=False)) for name in ("filter_string1", "filter_string2", "base_filter")
+    )
+    found = measures.correlate(db, _scope(call, db), first, second, base)
+    return {
+        "npmi": number(found.npmi), "npmi_smoothed": number(found.smoothed), "filter1_count": found.first,
+        "filter2_count": found.second, "joint_count": found.both, "total_count": found.all,
+    }  # fmt: skip

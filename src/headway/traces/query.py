@@ -129,10 +129,7 @@ def _pair(db: Session, table: Any, key: str, clause: Clause) -> Any:
 def _prompt(value: str) -> Any:
     name, slash, version = value.rpartition("/")
     if not slash or not name or not version or "/" in name:
-        raise BadInput(
-            f"Invalid prompt filter value '{value[:120]}'. Expected format is 'name/version'.",
-            hint="For example: 'qa/1'",
-        )
+        raise BadInput(f"Invalid prompts filter value '{value[:120]}'. Expected format: prompt = \"name/version\"")
     wanted = json.dumps({"name": name, "version": version})
     found = TraceTag.value.contains(wanted, autoescape=True)
     return exists().where(TraceTag.trace_id == Trace.id, TraceTag.key == PROMPTS, found)

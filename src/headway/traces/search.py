@@ -15,6 +15,7 @@ from headway.tracking.search import (
     NULL_OPS,
     NUMBER,
     NUMERIC_OPS,
+    OPERATOR,
     TEXT_OPS,
     Clause,
     Grammar,
@@ -50,7 +51,19 @@ class _TraceReader(Reader):
     example = EXAMPLE
 
     def identify(self, raw: str) -> tuple[str, str]:
+        if "." not in raw and OPERATOR.match(self.text[self.at :].lstrip()) is None:
+            raise self.wrong(f"Invalid clause(s) in filter string: expected a comparison after '{raw}'")
         return _identify(raw, self.grammar.text | self.grammar.numbers)
+
+    def refusal(self, raw: str, op: str, allowed: frozenset[str]) -> str:
+        if bare(raw).removeprefix("trace.") == "prompt":
+            return (
+                f"Invalid comparator '{op}' for prompts filter. Only '=' is supported with format:"
+                ' prompt = "name/version"'
+            )
+        if raw.startswith("span."):
+            return f"{raw} comparator '{op}' not one of {', '.join(sorted(allowed))}"
+        return super().refusal(raw, op, allowed)
 
     def operators(self, kind: str, key: str) -> frozenset[str]:
         if kind in ("tag", "metadata"):
@@ -97,8 +110,8 @@ def _identify(raw: str, attributes: frozenset[str]) -> tuple[str, str]:
         raise BadInput(f"Invalid attribute key '{key}' specified. Valid keys are {sorted(attributes)}.", hint=EXAMPLE)
     if kind == "span" and key not in _SPAN and not key.startswith("attributes."):
         raise BadInput(
-            f"Invalid span attribute '{key}'. Supported attributes: {', '.join(sorted(_SPAN))}, attributes.<name>.",
-            hint=EXAMPLE,
+            f"Invalid span attribute '{key}'. Supported attributes: name, status, type, attributes.<attribute_name>.",
+            hint="span.content searches all of a span. " + EXAMPLE,
         )
     if kind == "issue" and key != "id":
         raise BadInput(f"Invalid issue attribute '{key}'. Supported attributes: id", hint=EXAMPLE)

@@ -25,6 +25,7 @@ from headway.tracking import service as runs
 from headway.tracking.artifacts import Owner
 from headway.tracking.tables import Experiment
 
+FINALIZED = "mlflow.trace.infoFinalized"
 ARTIFACTS, PROMPTS = "mlflow.artifactLocation", "mlflow.linkedPrompts"
 LINKS, MOST_DELETED = 100, 100
 TAG_VALUE, METADATA_VALUE, PREVIEW = 8000, 65_536, 10_000
@@ -93,7 +94,7 @@ def start(
     row.response_preview = _short(response) if response is not None else row.response_preview
     row.session = metadata.get(SESSION, row.session)
     _put(db, TraceTag, row.id, {k: v[:TAG_VALUE] for k, v in tags.items()} | {ARTIFACTS: _place(experiment, row.uuid)})
-    _put(db, TraceMetadata, row.id, {k: v[:METADATA_VALUE] for k, v in metadata.items()})
+    _put(db, TraceMetadata, row.id, {k: v[:METADATA_VALUE] for k, v in metadata.items()} | {FINALIZED: "true"})
     _changed(db, row)
     return row
 
@@ -174,7 +175,7 @@ def log_spans(db: Session, who: Who, experiment: Experiment, found: Sequence[Spa
 def _trace_of(span: SpanData) -> str:
     """MLflow's id of the trace: what its client put into the span, else made of OpenTelemetry's, as MLflow does."""
     given = span.attributes.get(nouns.REQUEST_ID)
-    if isinstance(given, str) and given.startswith("tr-") and _ID.fullmatch(given):
+    if isinstance(given, str) and _ID.fullmatch(given):
         return given
     return f"tr-{span.trace}"
 

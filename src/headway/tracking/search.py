@@ -24,7 +24,7 @@ LIST_OPS = frozenset({"IN", "NOT IN"})
 
 _PART = r"""(?:[^\W\d][\w\-/:@]*|[\w\-/:@]+|"[^"]*"|`[^`]*`)"""
 IDENTIFIER = re.compile(rf"{_PART}(?:\.{_PART})*")
-_OPERATOR = re.compile(
+OPERATOR = re.compile(
     r"!=|<>|>=|<=|=|<|>|(?:NOT\s+IN|IS\s+NOT\s+NULL|IS\s+NULL|NOT\s+LIKE|IN|LIKE|ILIKE|RLIKE)\b", re.I
 )
 STRING = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
@@ -164,7 +164,7 @@ class Reader:
         if part and (kind != "metric" or self.take(_CLOSE) is None):
             raise self.wrong(f"Invalid clause(s) in filter string: expected {part.strip()}metrics.name)")
         start = self.at
-        op = self.take(_OPERATOR)
+        op = self.take(OPERATOR)
         if op is None:
             raise self.wrong(f"Invalid clause(s) in filter string: expected a comparison after '{raw}'")
         op = " ".join(op.upper().split()).replace("<>", "!=")
@@ -175,7 +175,7 @@ class Reader:
             raise self.wrong(f"IS NULL / IS NOT NULL is only supported for {where}, not for '{raw}'")
         if op not in allowed:
             self.at = start
-            raise self.wrong(f"Invalid comparator '{op}' for '{raw}', not one of {', '.join(sorted(allowed))}")
+            raise self.wrong(self.refusal(raw, op, allowed))
         value = None if op in NULL_OPS else self.value(kind, key, op)
         return Clause(kind, key, op, value, _part(part or "last", key))
 
@@ -191,6 +191,10 @@ class Reader:
         if kind in ("param", "tag"):
             return TEXT_OPS | NULL_OPS if grammar.nulls else TEXT_OPS
         return grammar.text_ops | LIST_OPS if kind == "dataset" or key in grammar.lists else grammar.text_ops
+
+    def refusal(self, raw: str, op: str, allowed: frozenset[str]) -> str:
+        """What is said of a comparison that a key does not allow."""
+        return f"Invalid comparator '{op}' for '{raw}', not one of {', '.join(sorted(allowed))}"
 
     def value(self, kind: str, key: str, op: str) -> Value:
         """The value after a comparison."""
