@@ -11,7 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Form, Request, Response
 
 from headway.clock import now_ms
-from headway.deployments import ask, choose, logs, prediction_log, processes, service, show, states, tryit
+from headway.deployments import ask, choose, logs, prediction_log, processes, served, service, show, states, tryit
 from headway.deployments.rollout import rollback_target, serving
 from headway.deployments.snippets import snippets
 from headway.deployments.tables import Endpoint, Revision
@@ -21,6 +21,7 @@ from headway.people.guard import Signed
 from headway.people.rules import DEPLOY, Who
 from headway.projects import service as projects
 from headway.projects.tables import Project
+from headway.tracking import lineage
 from headway.web import live
 from headway.web.edge import Db, HostDep, ReadDb
 from headway.web.forms import Form as Posted
@@ -29,6 +30,8 @@ from headway.web.render import fragment, page, redirect
 
 router = APIRouter(prefix="/p/{slug}", include_in_schema=False)
 NAV = [NavItem("Endpoints", "rocket", "endpoints", 60, also=("deploy",))]
+
+lineage.SERVING.append(served.serving)
 
 Text = Annotated[str, Form()]
 

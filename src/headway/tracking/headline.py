@@ -37,7 +37,19 @@ def choose(metrics: Sequence[Mapping[str, float]]) -> str | None:
 
 def ranked(names: Sequence[str]) -> list[str]:
     """Names of metrics, the most telling first."""
-    return sorted(names, key=lambda name: (_rank(name), name.lower()))
+    return sorted(names, key=lambda name: (_rank(name), len(_words(name)), name.lower()))
+
+
+def varied(names: Sequence[str], most: int) -> list[str]:
+    """The most telling of each kind first (one accuracy, one error, one loss), then the rest."""
+    order = ranked(names)
+    first = {_rank(name)[1]: name for name in reversed(order) if not _rank(name)[0] and _rank(name)[1] < len(_TELLING)}
+    chosen = [name for name in order if name in first.values()]
+    return [*chosen, *(name for name in order if name not in chosen)][:most]
+
+
+def _words(name: str) -> list[str]:
+    return name.lower().replace("-", "_").replace(" ", "_").replace("/", "_").split("_")
 
 
 def _rank(name: str) -> tuple[int, int, int]:

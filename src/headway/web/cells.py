@@ -105,6 +105,11 @@ def _rich(data: Mapping[str, Any]) -> Output:
     return Output("note", f"An output of kind {names}: open the notebook to see it.")
 
 
+def markdown(text: str) -> Markup:
+    """Markdown as people write it in notes and files, safe to show."""
+    return clean(_markdown.render(text[:TEXT_CHARS]))
+
+
 def clean(html: str) -> Markup:
     """HTML cut down to text, tables and pictures that are in it; links open elsewhere and lead to the web alone."""
     found = nh3.clean(

@@ -17,8 +17,14 @@ ready((root) => {
   if (parallels.length) import("./parallel.js").then(({ draw }) => parallels.forEach(draw));
   const terminals = fresh(root, "[data-terminal]", "opened");
   if (terminals.length) import("./terminal.js").then(({ open }) => terminals.forEach(open));
+  const explorers = fresh(root, "[data-runs]", "opened");
+  if (explorers.length) import("./runs/main.js").then(({ open }) => explorers.forEach(open));
   const notebooks = fresh(root, "[data-run-output]", "opened");
   if (notebooks.length) import("./run-output.js").then(({ open }) => notebooks.forEach(open));
+  const finders = fresh(root, "[data-finder]", "opened");
+  if (finders.length) import("./finder.js").then(({ open }) => finders.forEach(open));
+  if (root.querySelector("a[data-figure]")) import("./lightbox.js");
+  if (root.querySelector("[data-unfold]")) import("./unfold.js");
   if (root.querySelector("[data-follow], [data-follow-news], [data-elapsed]")) import("./follow.js");
   for (const range of fresh(root, "[data-range]", "ranged")) {
     range.addEventListener("input", () => (range.parentElement.querySelector("output").value = range.value));
