@@ -17,6 +17,7 @@ import pytest
 
 from headway.capture.sending import Sent
 from headway.capture.shipper import main
+from headway.sdk.points import unpack
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -63,6 +64,11 @@ class Recorder:
         if method == "PUT":
             self.files[path.split("/artifacts/", 1)[1]] = body
             return 200, {}
+        if path.endswith("/points"):
+            run = path.split("/")[-2]
+            for key, columns in unpack(body):
+                self.points += [(run, key, step, value) for step, _, value in zip(*columns, strict=True)]
+            return 200, {}
         name = path.split("/api/2.0/mlflow/")[1].split("?")[0]
         data = json.loads(body or b"{}")
         match name:
@@ -90,7 +96,6 @@ class Recorder:
                     return 400, {"message": "no"}
                 self.params |= {(data["run_id"], p["key"]): p["value"] for p in data["params"]}
                 self.tags |= {(data["run_id"], t["key"]): t["value"] for t in data["tags"]}
-                self.points += [(data["run_id"], m["key"], m["step"], m["value"]) for m in data["metrics"]]
                 return 200, {}
             case "runs/log-inputs":
                 self.inputs += data["datasets"]

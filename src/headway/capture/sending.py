@@ -12,10 +12,12 @@ from typing import Any
 
 from headway.capture import gathering, system
 from headway.capture.wire import Refused, Server, artifact_path
+from headway.errors import BadInput
+from headway.sdk.points import Columns, pack
 
 __all__ = ["Sender", "Sent"]
 
-METRICS_A_CALL, PARAMS_A_CALL = 1000, 100
+POINTS_A_CALL, PARAMS_A_CALL = 50_000, 100
 VALUE_LIMIT = 500
 FILE_LIMIT = 200 * 1024**2
 LIVE_POINTS = 3
@@ -142,39 +144,59 @@ class Sender:
     def _batch(self, run: str, params: dict[str, Any], points: dict[str, list[Any]], tags: dict[str, str]) -> None:
         new_params = {k: text for k, v in params.items() if (text := _text(v)) and f"{run}:{k}" not in self.sent.params}
         new_tags = {k: v for k, v in tags.items() if self.sent.tags.get(f"{run}:{k}") != v}
-        waiting = [
-            {"key": k, "value": p[1], "timestamp": p[2], "step": p[0]}
-            for k, series in points.items()
-            for p in series[self.sent.metrics.get(f"{run}:{k}", 0) :]
-        ]
         todo_params = list(new_params.items())
-        while waiting or todo_params or new_tags:
-            some, waiting = waiting[:METRICS_A_CALL], waiting[METRICS_A_CALL:]
+        while todo_params or new_tags:
             few, todo_params = todo_params[:PARAMS_A_CALL], todo_params[PARAMS_A_CALL:]
-            self._log(run, some, dict(few), new_tags)
-            for point in some:
-                key = f"{run}:{point['key']}"
-                self.sent.metrics[key] = self.sent.metrics.get(key, 0) + 1
+            self._log(run, dict(few), new_tags)
             self.sent.params.update({f"{run}:{k}": v for k, v in few})
             self.sent.tags.update({f"{run}:{k}": v for k, v in new_tags.items()})
             new_tags = {}
             self.save()
+        waiting = {k: new for k, series in points.items() if (new := series[self.sent.metrics.get(f"{run}:{k}", 0) :])}
+        while waiting:
+            some, left = {}, POINTS_A_CALL
+            for name in list(waiting)[:POINTS_A_CALL]:
+                some[name], rest = waiting[name][:left], waiting.pop(name)[left:]
+                left -= len(some[name])
+                if rest:
+                    waiting[name] = rest
+                if not left:
+                    break
+            self._points(run, some)
+            for name, told in some.items():
+                key = f"{run}:{name}"
+                self.sent.metrics[key] = self.sent.metrics.get(key, 0) + len(told)
+            self.save()
 
-    def _log(self, run: str, metrics: list[dict[str, Any]], params: dict[str, str], tags: dict[str, str]) -> None:
-        body = {"run_id": run, "metrics": metrics, "params": _pairs(params), "tags": _pairs(tags)}
+    def _points(self, run: str, some: dict[str, list[Any]]) -> None:
+        """Columns of points ([step, value, milliseconds] each); one bad name must not lose the others."""
+        try:
+            columns = {
+                k: Columns([int(p[0]) for p in rows], [int(p[2]) for p in rows], [float(p[1]) for p in rows])
+                for k, rows in some.items()
+            }
+            self.server.points(run, pack(columns))
+        except (Refused, BadInput, ValueError, TypeError, OverflowError) as error:
+            if len(some) == 1:
+                name, rows = next(iter(some.items()))
+                self.sent.refused.append(f"{name}, {len(rows)} points: {error}"[:500])
+                return
+            for name, rows in some.items():
+                self._points(run, {name: rows})
+
+    def _log(self, run: str, params: dict[str, str], tags: dict[str, str]) -> None:
+        body = {"run_id": run, "params": _pairs(params), "tags": _pairs(tags)}
         try:
             self.server.call("POST", "runs/log-batch", body)
         except Refused as error:
-            if len(metrics) + len(params) + len(tags) <= 1:
-                self.sent.refused.append(f"{str(metrics or params or tags)[:200]}: {error}"[:500])
+            if len(params) + len(tags) <= 1:
+                self.sent.refused.append(f"{str(params or tags)[:200]}: {error}"[:500])
                 return
             # One bad value must not lose the others.
-            for some in _halves(metrics):
-                self._log(run, some, {}, {})
             for name, value in params.items():
-                self._log(run, [], {name: value}, {})
+                self._log(run, {name: value}, {})
             for name, value in tags.items():
-                self._log(run, [], {}, {name: value})
+                self._log(run, {}, {name: value})
 
     def _inputs(self, record: dict[str, Any]) -> None:
         datasets = []
@@ -343,11 +365,6 @@ def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
 def _text(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value) if isinstance(value, (list, dict)) else str(value)
     return text if len(text) <= VALUE_LIMIT else text[: VALUE_LIMIT - 1] + "…"
-
-
-def _halves(items: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    middle = len(items) // 2
-    return [h for h in (items[:middle], items[middle:]) if h] if len(items) > 1 else [items] if items else []
 
 
 def _tags(record: dict[str, Any]) -> dict[str, str]:

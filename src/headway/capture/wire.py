@@ -1,7 +1,8 @@
-"""The MLflow REST protocol, as much of it as the shipper speaks. Standard library only."""
+"""The MLflow REST protocol, as much of it as the shipper speaks, and points in columns. Standard library only."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import urllib.error
 import urllib.parse
@@ -9,6 +10,8 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from headway.sdk.points import MEDIA_TYPE
 
 __all__ = ["Refused", "Server", "Unreachable"]
 
@@ -52,6 +55,12 @@ class Server:
         except ValueError as error:
             raise Unreachable(f"{path}: the answer is no JSON") from error
         return value if isinstance(value, dict) else {}
+
+    def points(self, run: str, body: bytes) -> None:
+        """Columns of points (`sdk/points.py`) into a run; the same body counts once, however often it is sent."""
+        url = f"{self.url}/api/v1/runs/{urllib.parse.quote(run, safe='')}/points"
+        headers = {"Content-Type": MEDIA_TYPE, "Idempotency-Key": hashlib.sha256(body).hexdigest()}
+        self._send(urllib.request.Request(url, body, headers, method="POST"))
 
     def put(self, path: str, content: bytes | Path) -> None:
         """Uploads one artifact to its path below the artifact root."""
