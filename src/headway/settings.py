@@ -57,6 +57,7 @@ class Settings:
     run_memory_mb: int = _setting(0, "Memory limit of a run that sets none, in MiB. 0: none.")
     upload_mb: int = _setting(2048, "Largest file that may be uploaded, in MiB.")
     body_mb: int = _setting(8, "Largest body of a JSON request, in MiB. Artifacts and files have their own limit.")
+    private_webhooks: bool = _setting(False, "Let webhooks go to private addresses and over plain http.")
     request_mb: int = _setting(32, "Largest body of a prediction request, in MiB.")
     in_flight: int = _setting(512, "Requests an endpoint may have in flight before it answers 503.")
     default_requirements: str = _setting("", "A new project's packages, by comma. Empty: the usual data science set.")

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from headway.clock import now_ms
 from headway.errors import BadInput, NotFound
-from headway.models import find, service, sources
+from headway.models import find, news, service, sources, webhook_api
 from headway.models.sources import Source
 from headway.models.tables import Alias, ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelTag
 from headway.tracking import artifacts, limits
@@ -19,6 +19,7 @@ from headway.tracking.wire import logged_models, shapes
 from headway.tracking.wire.call import Call, endpoint
 
 router = APIRouter()  # empty: `endpoint` puts what is below into tracking's table
+ENDPOINTS = (webhook_api,)  # importing it fills the table
 logged_models.REGISTRIES.append(find.made_of)
 
 
@@ -130,6 +131,7 @@ def latest_versions(call: Call, db: Session) -> dict[str, Any]:
 def set_model_tag(call: Call, db: Session) -> None:
     row = service.model(db, call.who, call.project(db), call.values.get("name"), "edit")
     service.set_model_tag(db, row, call.text("key"), call.values.get("value"))
+    news.tag_changed(db, row, call.text("key"), call.text("value", required=False))
 
 
 @endpoint("DELETE", "registered-models/delete-tag")
@@ -138,6 +140,7 @@ def delete_model_tag(call: Call, db: Session) -> None:
     key = limits.key(call.text("key"))
     db.execute(delete(RegisteredModelTag).where(RegisteredModelTag.model_id == row.id, RegisteredModelTag.key == key))
     row.updated_at = now_ms()
+    news.tag_changed(db, row, key, None)
     db.flush()
 
 
@@ -222,6 +225,12 @@ def _row(call: Call, db: Session, verb: str = "view") -> ModelVersion:
     )
 
 
+def _model_of(db: Session, row: ModelVersion) -> RegisteredModel:
+    found = db.get(RegisteredModel, row.model_id)
+    assert found is not None
+    return found
+
+
 @endpoint("GET", "model-versions/get", mode="read")
 def get_version(call: Call, db: Session) -> dict[str, Any]:
     return {"model_version": _versions(db, [_row(call, db)])[0]}
@@ -269,7 +278,9 @@ def download_uri(call: Call, db: Session) -> dict[str, Any]:
 
 @endpoint("POST", "model-versions/set-tag")
 def set_version_tag(call: Call, db: Session) -> None:
-    service.set_version_tag(db, _row(call, db, "edit"), call.text("key"), call.values.get("value"))
+    row = _row(call, db, "edit")
+    service.set_version_tag(db, row, call.text("key"), call.values.get("value"))
+    news.tag_changed(db, _model_of(db, row), call.text("key"), call.text("value", required=False), row.number)
 
 
 @endpoint("DELETE", "model-versions/delete-tag")
@@ -278,4 +289,5 @@ def delete_version_tag(call: Call, db: Session) -> None:
     key = limits.key(call.text("key"))
     db.execute(delete(ModelVersionTag).where(ModelVersionTag.version_id == row.id, ModelVersionTag.key == key))
     row.updated_at = now_ms()
+    news.tag_changed(db, _model_of(db, row), key, None, row.number)
     db.flush()

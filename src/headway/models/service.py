@@ -17,7 +17,7 @@ from headway import events
 from headway.clock import new_id, now_ms
 from headway.engines.host import Host
 from headway.errors import BadInput, Conflict, NotFound, Unprocessable
-from headway.models import find, sources
+from headway.models import find, news, sources
 from headway.models.sources import Source
 from headway.models.tables import Alias, ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelTag
 from headway.people import audit, guard
@@ -106,6 +106,7 @@ def create_model(
         raise _taken(_named(db, project_id, name), name, _says_prompt(tags or {})) from None
     for key, value in (tags or {}).items():
         set_model_tag(db, row, key, value)
+    news.model_made(db, row, tags or {})
     return row
 
 
@@ -221,6 +222,7 @@ def add_version(
         made = find.made_of(db, [source.logged_model])[source.logged_model]
         told = [{"name": name, "version": int(number)} for name, number in made]
         logged_models.set_tags(db, who, source.logged_model, {"mlflow.modelVersions": json.dumps(told)})
+    news.version_made(db, row, version, tags or {})
     audit.note(db, who, "model.register", f"{row.name}/{version.number}", project_id=row.project_id)
     events.publish(db, events.VersionRegistered(version.uuid, row.project_id))
     return seen(db, [version])[0]
@@ -373,6 +375,7 @@ def set_alias(db: Session, who: Who, project_id: str, name: Any, alias: Any, num
     word = check_alias(alias)
     row = version(db, who, project_id, name, number, "edit")
     db.merge(Alias(model_id=row.model_id, alias=word, number=row.number))
+    news.alias_set(db, model(db, who, project_id, name), word, row.number)
     _touch(db, row.model_id, now_ms())
     audit.note(db, who, "model.alias", f"{name}/{row.number}", project_id=project_id, alias=word)
 
@@ -393,6 +396,7 @@ def delete_alias(db: Session, who: Who, project_id: str, name: Any, alias: Any) 
     """Take an alias away; nothing happens where it isn't."""
     row = model(db, who, project_id, name, "edit")
     db.execute(delete(Alias).where(Alias.model_id == row.id, Alias.alias == str(alias)))
+    news.alias_gone(db, row, str(alias)[:255])
     _touch(db, row.id, now_ms())
     audit.note(db, who, "model.alias.delete", str(name), project_id=project_id, alias=str(alias))
 

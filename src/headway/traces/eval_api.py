@@ -117,7 +117,7 @@ def set_tags(call: Call, db: Session) -> dict[str, Any]:
 
 @endpoint("DELETE", "datasets/{dataset_id}/tags/{key}")
 def delete_tag(call: Call, db: Session) -> None:
-    datasets.tag(db, datasets.get(db, call.who, call.path["dataset_id"], "run"), {call.path["key"]: None})
+    datasets.untag(db, datasets.get(db, call.who, call.path["dataset_id"], "run"), call.path["key"])
 
 
 @endpoint("POST", "datasets/{dataset_id}/records")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import case, func, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from headway.clock import new_id, now_ms
@@ -96,7 +96,7 @@ def change(db: Session, who: Who, uuid: str, told: dict[str, Any]) -> Issue:
 def search(
     db: Session, who: Who, project_id: str, experiment_id: int | None, filter_: str, limit: int, token: str | None
 ) -> tuple[list[Issue], str]:
-    """A page of a project's issues, or of one of its experiments, the newest first."""
+    """A page of a project's issues, or of one of its experiments: the most severe first, then the most often seen."""
     guard.check(db, who, "view", project_id)
     where: list[Any] = [Issue.project_id == project_id]
     if experiment_id is not None:
@@ -109,14 +109,17 @@ def search(
     for clause in clauses:
         column = _FIELDS[clause.key]
         where.append(column == clause.value if clause.op == "=" else column != clause.value)
+    rank = case({word: number for number, word in enumerate(SEVERITIES)}, value=Issue.severity, else_=-1)
+    seen = select(func.count(func.distinct(Assessment.trace_id))).where(Assessment.kind == "issue",
+                                                                        Assessment.name == Issue.uuid)  # fmt: skip
+    columns = (rank, seen.scalar_subquery(), Issue.created_at, Issue.uuid)
     if token:
-        at, uuid = uncursor(token, 2)
-        where.append(or_(Issue.created_at < at, (Issue.created_at == at) & (Issue.uuid < str(uuid))))
-    query = select(Issue).where(*where).order_by(Issue.created_at.desc(), Issue.uuid.desc()).limit(limit + 1)
-    rows = list(db.scalars(query))
+        where.append(tuple_(*columns) < tuple_(*(literal(one) for one in uncursor(token, len(columns)))))
+    query = select(Issue, *columns).where(*where).order_by(*(one.desc() for one in columns)).limit(limit + 1)
+    rows = db.execute(query).all()
     if len(rows) <= limit:
-        return rows, ""
-    return rows[:limit], cursor([rows[limit - 1].created_at, rows[limit - 1].uuid])
+        return [row[0] for row in rows], ""
+    return [row[0] for row in rows[:limit]], cursor(list(rows[limit - 1][1:]))
 
 
 def trace_counts(db: Session, rows: Sequence[Issue]) -> dict[str, int]:

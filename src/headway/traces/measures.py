@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,6 +56,13 @@ _FILTERS: dict[str, dict[str, Any]] = {
     "span": {"name": Span.name, "status": Span.status, "type": Span.kind},
     "assessment": {"name": Assessment.name, "type": Assessment.kind},
 }
+
+
+EXAMPLE = "For example: trace.status = 'OK'"
+_FILTER = re.compile(
+    r"""\s*(?P<left>[^\s=!<>]+|\S+\.`[^`]+`)\s*(?P<op>=|!=|<>|<=|>=|<|>|(?:I|R)?LIKE|IN)\s*(?P<value>'[^']*'|"[^"]*")\s*""",
+    re.I,
+)
 
 
 @dataclass(frozen=True)
@@ -111,12 +119,12 @@ def points(db: Session, experiments: Sequence[int], asked: Asked) -> list[Point]
         groups[()] = []
     found = []
     for key in sorted(groups, key=lambda k: tuple((isinstance(one, str), one) for one in k))[: asked.limit]:
-        dims: dict[str, str] = dict(
-            zip(asked.dimensions, key[-len(asked.dimensions) :] if asked.dimensions else (), strict=True)
-        )
+        labels: dict[str, str] = {}
         if asked.interval_s is not None:
-            dims = {"time_bucket": datetime.fromtimestamp(key[0] / 1000, UTC).isoformat()} | dims
-        found.append(Point(dims, _values(asked, groups[key])))
+            labels["time_bucket"] = datetime.fromtimestamp(key[0] / 1000, UTC).isoformat()
+        for name, one in zip(asked.dimensions, key[len(key) - len(asked.dimensions) :], strict=True):
+            labels[name] = str(one)
+        found.append(Point(labels, _values(asked, groups[key])))
     return found
 
 
@@ -224,7 +232,7 @@ def _filter(db: Session, asked: Asked, view: str, entity: str, key: str, value: 
     if key:
         raise BadInput(f"Filtering by {entity} does not require a key, use '{view}.{entity}' instead")
     if asked.view != f"{view.upper()}S":
-        raise BadInput(f"Filtering by {view} is only supported for the {view.upper()}S view type.")
+        raise BadInput(f"Filtering by {view} is only supported for {view.upper()}S view type")
     return columns[entity] == value
 
 

@@ -247,7 +247,7 @@ async def answer(request: Request) -> Response:
     if found.mode == "raw":
         response: Response = await found.answer(Call(request, host, who, _query(request), path))
         return response
-    values = _query(request) if method == "GET" else await _body(request)
+    values = _query(request) if method == "GET" else await body_of(request)
     call = Call(request, host, who, values, path, writing=found.mode == "write")
     if found.mode == "direct":
         return respond(await host.database.group_direct(found.answer(call)))
@@ -302,7 +302,8 @@ def _query(request: Request) -> dict[str, Any]:
     return found
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def body_of(request: Request) -> dict[str, Any]:
+    """The JSON object in a request's body; without a body, the values in its address. Raises `BadInput`."""
     receive, pieces, size = request.receive, [], 0
     while True:  # how much it may be, web/safety.py looks after
         message = await receive()
