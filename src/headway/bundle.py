@@ -55,22 +55,34 @@ FLAVORS = {
     "lightgbm": "mlflow.lightgbm",
     "statsmodels": "mlflow.statsmodels",
     "catboost": "mlflow.catboost",
+    "pytorch": "mlflow.pytorch",
+    "keras": "mlflow.keras",
+    "onnx": "mlflow.onnx",
 }
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Recorded calls. `columns` is None where the input was an array of `dtype`; JSON has null for NaN and None."""
+    """Recorded calls. `columns` is None where the input was an array of `dtype`; JSON has null for NaN and None.
+
+    `tensors`: the names of several arrays, whose first entries make the first of `data`, and so on.
+    """
 
     data: list[Any]
     predictions: list[Any]
     columns: list[str] | None = None
     dtype: str | None = None
     method: str = "predict"
+    tensors: list[str] | None = None
+
+    def _named(self) -> dict[str, list[Any]]:
+        return {name: [row[i] for row in self.data] for i, name in enumerate(self.tensors or ())}
 
     def to_json(self) -> dict[str, Any]:
         inputs: dict[str, Any]
-        if self.columns is None:
+        if self.tensors is not None:
+            inputs = {"tensors": self._named()}
+        elif self.columns is None:
             inputs = {"array": self.data, "dtype": self.dtype or "float64"}
         else:
             inputs = {"columns": self.columns, "data": self.data}
@@ -81,12 +93,16 @@ class Examples:
         try:
             inputs, predictions = value["inputs"], list(value["predictions"])
             method = str(value.get("method", "predict"))
-            if "columns" in inputs:
+            if "tensors" in inputs:
+                named = dict(inputs["tensors"])
+                rows = [list(row) for row in zip(*named.values(), strict=True)]
+                found = Examples(rows, predictions, None, None, method, [str(n) for n in named])
+            elif "columns" in inputs:
                 columns = [str(c) for c in inputs["columns"]]
                 found = Examples(list(inputs["data"]), predictions, columns, None, method)
             else:
                 found = Examples(list(inputs["array"]), predictions, None, str(inputs.get("dtype", "float64")), method)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise BundleError(f"{EXAMPLES} lacks {error}.", hint="Log the model again.") from error
         if len(found.data) != len(found.predictions):
             raise BundleError(f"{EXAMPLES} has {len(found.data)} inputs and {len(found.predictions)} predictions.")
@@ -94,6 +110,8 @@ class Examples:
 
     def payload(self) -> dict[str, Any]:
         """The example as a request body of `invocations`."""
+        if self.tensors is not None:
+            return {"inputs": self._named()}
         if self.columns is None:
             return {"inputs": self.data}
         return {"dataframe_split": {"columns": self.columns, "data": self.data}}
@@ -229,6 +247,11 @@ def flavors(
         case "xgboost" | "lightgbm":
             native = {"data": file, f"{'xgb' if library == 'xgboost' else 'lgb'}_version": version, "code": None}
             generic |= {"data": file}
+        case "pytorch":
+            native = {"model_data": file, "pytorch_version": version, "code": None}
+            generic |= {"data": file}
+        case "keras":  # its loader looks for the native flavor's `data` itself
+            native = {"data": file, "keras_version": version, "code": None}
         case _:
             native = {"data": file, f"{library}_version": version, "code": None}
             generic |= {"data": file}
@@ -242,10 +265,12 @@ def write(
     *,
     requirements: Sequence[str] = (),
     examples: Examples | None = None,
+    told: Callable[[Path], tuple[Signature | None, Examples | None]] | None = None,
 ) -> Manifest:
     """Writes a bundle into `folder`, which appears whole or not at all; gives the manifest with its files' hashes.
 
-    `save(folder)` writes the model's own files there. An existing folder is replaced only after all is written.
+    `save(folder)` writes the model's own files there; then `told(folder)`, where given, tells the signature and the
+    examples, for which it may load them. An existing folder is replaced only after all is written.
     Raises whatever `save` raises, after removing what it left.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -253,6 +278,9 @@ def write(
     work.mkdir()
     try:
         save(work)
+        if told is not None:
+            signature, examples = told(work)
+            manifest = replace(manifest, signature=signature)
         (work / REQUIREMENTS).write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
         env = {"python": manifest.python, "dependencies": [f"-r {REQUIREMENTS}"]}
         (work / "python_env.yaml").write_text(json.dumps(env), encoding="utf-8")
@@ -280,7 +308,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def record(inputs: Any, predictions: Any, *, method: str = "predict", limit: int = 5) -> Examples | None:
-    """The first `limit` rows and their predictions as Examples; None where they can't be told in JSON."""
+    """The first `limit` rows and their predictions as Examples; None where they can't be told in JSON.
+
+    `inputs`: a frame, an array, or a dict of arrays by name. `predictions`: an array, or a dict of arrays by name.
+    """
+    if isinstance(predictions, Mapping):
+        predictions = _rows_of(predictions)
+    if isinstance(inputs, Mapping):
+        return _record_named(inputs, predictions, method, limit)
     head = inputs.iloc[:limit] if hasattr(inputs, "iloc") else inputs[:limit]
     columns = [str(c) for c in head.columns] if hasattr(head, "columns") else None
     try:
@@ -295,3 +330,18 @@ def record(inputs: Any, predictions: Any, *, method: str = "predict", limit: int
     if not isinstance(data, list) or not isinstance(found, list) or len(data) != len(found):
         return None
     return Examples(data, found, columns, None if columns is not None else str(head.dtype), method)
+
+
+def _rows_of(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Outputs by name as one dict a row, as a replica answers them."""
+    return [dict(zip(outputs, row, strict=True)) for row in zip(*(plain(o) for o in outputs.values()), strict=True)]
+
+
+def _record_named(inputs: Mapping[str, Any], predictions: Any, method: str, limit: int) -> Examples | None:
+    try:
+        rows = [list(row) for row in zip(*(plain(v[:limit]) for v in inputs.values()), strict=True)]
+        found = plain(predictions[:limit])
+        json.dumps([rows, found], allow_nan=False)
+    except (TypeError, ValueError):
+        return None
+    return Examples(rows, found, None, None, method, list(inputs)) if len(rows) == len(found) else None

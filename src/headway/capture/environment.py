@@ -70,7 +70,8 @@ def needed(modules: set[str]) -> list[str]:
             continue
         kept.add(key)
         waiting += _requires(found[key][2])
-    return sorted(f"{found[k][0]}=={found[k][1]}" for k in kept)
+    # A local version, such as torch's "+cpu", is in no index but its own; its release without it is in both.
+    return sorted(f"{found[k][0]}=={found[k][1].partition('+')[0]}" for k in kept)
 
 
 def _distribution(module: str, found: dict[str, tuple[str, str, Path]]) -> str | None:

@@ -84,7 +84,6 @@ _METRIC = frozenset(
         "objective",
         "residual",
         "sharpe",
-        "rand",
         "homogeneity",
         "completeness",
         "nmi",

@@ -15,6 +15,7 @@ __all__ = ["Candidate", "as_metric", "merged", "named"]
 # Which source is trusted most for a value: the call itself, then the name, then the printed text.
 TRUST = {
     "round": 0,
+    "loss": 0,
     "fit": 1,
     "validate": 1,
     "score": 2,

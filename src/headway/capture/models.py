@@ -6,10 +6,11 @@ one of each class is kept. Nothing is saved on the way: only at the end, within 
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
-import weakref
+from _weakref import ref
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ class Fitted:
 
     __slots__ = ("cls", "id", "keep", "library", "object", "sample", "saved", "site", "type")
 
-    def __init__(self, number: int, cls: str, kind: str, site: int, library: str, model: Any, sample: Any) -> None:
+    def __init__(
+        self, number: int, cls: str, kind: str, site: int, library: str, model: Any, sample: Any, light: bool = True
+    ) -> None:
         self.id, self.cls, self.type, self.site, self.library = number, cls, kind, site, library
         self.object = _reference(model)
-        self.keep = None if _memory_is_short() else model
+        self.keep = None if not light or _memory_is_short() else model
         self.sample = sample
         self.saved = False
 
@@ -53,6 +56,7 @@ class Models:
         self._latest: dict[tuple[int, str], int] = {}
         self._spent = 0.0
         self.before_first: list[Callable[[], None]] = []
+        self.before_save: list[Callable[[], None]] = []
         self._count = 0
 
     @staticmethod
@@ -61,9 +65,13 @@ class Models:
         return _head(inputs)
 
     def fitted(
-        self, model: Any, inputs: Any, site: Site, fact: dict[str, Any], library: str = "sklearn", sample: Any = None
-    ) -> int:
-        """Remembers a model at its fit; its number."""
+        self, model: Any, inputs: Any, site: Site, fact: dict[str, Any], library: str = "sklearn", sample: Any = None,
+        light: bool = True,
+    ) -> int:  # fmt: skip
+        """Remembers a model at its fit; its number. One that is not `light` is not kept alive for its saving."""
+        if not self._count:
+            # Libraries end in the order opposite to their start: what they need to save a model still stands then.
+            atexit.register(self._at_exit)
         for step in self.before_first:
             step()
         self.before_first.clear()
@@ -78,8 +86,15 @@ class Models:
         if latest is not None and latest != known and latest in self._all:
             self._all[latest].keep = self._all[latest].sample = None
         self._latest[(site.id, fact["cls"])] = known
-        self._all[known] = Fitted(known, fact["cls"], fact["type"], site.id, library, model, sample)
+        self._all[known] = Fitted(known, fact["cls"], fact["type"], site.id, library, model, sample, light)
         return known
+
+    def learned_more(self, number: int, sample: Any) -> None:
+        """A model that goes on learning is to be saved (again), with these inputs as its examples."""
+        fitted = self._all.get(number)
+        if fitted is not None:
+            fitted.saved = False
+            fitted.sample = sample if sample is not None else fitted.sample
 
     def id_of(self, model: Any) -> int | None:
         for fitted in reversed(list(self._all.values())[-200:]):
@@ -87,8 +102,18 @@ class Models:
                 return fitted.id
         return None
 
+    def _at_exit(self) -> None:
+        session = self._session
+        if not session.ended and session.spool.role == "main" and os.getpid() == session.spool.pid:
+            self.save()
+
     def save(self) -> None:
         """Saves what was fitted since the last time. Never raises; what could not be saved is a fact."""
+        for step in self.before_save:
+            try:
+                step()
+            except Exception as error:
+                self._session.source("models").failed(error)
         newest = set(self._latest.values())
         waiting = [f for f in self._all.values() if not f.saved and f.id in newest and f.type == "predictor"]
         for fitted in waiting[-COUNT_LIMIT:]:
@@ -107,9 +132,9 @@ class Models:
             self._spent += time.perf_counter() - started
 
 
-def _reference(model: Any) -> weakref.ref[Any] | None:
+def _reference(model: Any) -> ref[Any] | None:
     try:
-        return weakref.ref(model)
+        return ref(model)
     except TypeError:
         return None
 

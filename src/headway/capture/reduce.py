@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from headway.capture import loops
 from headway.capture.literals import Literals
 from headway.capture.merging import Candidate, as_metric, merged, named
 from headway.capture.parameters import Parameters
@@ -34,6 +35,7 @@ class _Reduction:
         self.trainings: dict[int, dict[str, Any]] = {}
         self.by_object: dict[int, int] = {}
         self.latest: int | None = None
+        self.rounds: dict[int, list[int]] = {}
         self.names: dict[tuple[str, str], dict[str, Any]] = {}
         self.ran: set[str] = set()
         self.data: list[dict[str, Any]] = []
@@ -98,6 +100,7 @@ class _Reduction:
             return
         training = self._training(fact, site)
         self.results.curves(fact, site, training)
+        loops.points(self.results, fact, site, training)
 
     def _training(self, fact: dict[str, Any], site: dict[str, Any]) -> int:
         """The training a fit belongs to: fits at one line are one, a sweep when there are several."""
@@ -136,6 +139,17 @@ class _Reduction:
             self.studies.append(
                 {"class": "Study", "file": site["file"], "line": site["at"][0], "trials": fact.get("table") or []}
             )
+
+    def _on_optimizer(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            loops.optimizer(self.parameters, fact, site)
+
+    def _on_loss(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            rounds = self.rounds.setdefault(fact["s"], [])
+            if fact["r"] not in rounds:
+                rounds.append(fact["r"])
+            loops.losses(self.results, fact, site, rounds)
 
     def _on_round(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
@@ -217,7 +231,9 @@ class _Reduction:
     def _models(self) -> list[dict[str, Any]]:
         saved = {f["id"]: f for f in self.facts if f["k"] == "model"}
         found: list[dict[str, Any]] = []
-        predictors = [t for t in self.trainings.values() if t["type"] == "predictor"] or list(self.trainings.values())
+        predictors = [t for t in self.trainings.values() if t["type"] == "predictor"] or [
+            t for t in self.trainings.values() if t["type"] != "loop"
+        ]
         for training in predictors:
             for fit in _last_of_class(training["fits"]):
                 model = saved.get(fit["object"] or 0, {})
@@ -259,6 +275,7 @@ class _Reduction:
             one = {k: training[k] for k in ("id", "class", "inner", "type", "file", "line", "started", "metrics")}
             one["params"] = fits[-1]["params"] if len(fits) == 1 else _common([f["params"] for f in fits])
             one["best_params"] = fits[-1]["best_params"]
+            one["found"] = fits[-1]["found"]
             one["data"] = fits[0]["x"]
             one["seconds"] = round(sum(f["seconds"] or 0 for f in fits), 3)
             if fits[-1]["trials"]:
@@ -307,7 +324,7 @@ def _of_main(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The facts of the run's own process; of helpers it started only what they read, unless it did nothing itself."""
     roles = {f["_pid"]: f.get("role") for f in facts if f["k"] == "start" and "_pid" in f}
     main = [f for f in facts if roles.get(f.get("_pid"), "main") == "main"]
-    telling = {"fit", "score", "validate", "round", "names", "print"}
+    telling = {"fit", "score", "validate", "round", "loss", "names", "print"}
     if any(f["k"] in telling for f in main):
         return main + [f for f in facts if f["k"] in ("file", "folder") and roles.get(f.get("_pid")) == "child"]
     counts = Counter(f.get("_pid") for f in facts if f["k"] in telling)

@@ -55,6 +55,10 @@ class Results:
             found.add(step, number, fact["t"])
             if len(found.points) == 1:
                 base = metric_function(name, str(fact.get("meaning", "")))
+                if fact.get("plain"):  # the library's own names
+                    which = data_set(call) if call is not None else ""
+                    found.name(12, part if names_a_set(part) else f"{which or 'eval'}_{part.removeprefix('eval_')}")
+                    continue
                 self._name_score(found, base if not part else f"{base}_{part}", call)
                 others = any(k[:2] == ("score", fact["s"]) and k[2] != name for k in self.found)
                 if not others:  # `[m(y, p) for m in metrics]`: one call, several metrics
@@ -265,6 +269,10 @@ class Results:
                 and isinstance(inner.func.value, ast.Name)
             ):
                 self._tie(found, inner.func.value.id, self.program.place(inner))
+
+    def tie_expression(self, found: Candidate, node: ast.expr, site: dict[str, Any]) -> None:
+        """Ties a candidate to the variable, or the call, that its expression is."""
+        self._tie_expression(found, node, site, "", "")
 
     # -- names
 

@@ -36,6 +36,8 @@ def scalar(value: Any) -> Any:
         return tensor_scalar(value)
     if isinstance(value, int) and module in ("enum", "http", "signal"):
         return int(value)
+    if isinstance(value, str) and "_value_" in getattr(value, "__dict__", ()):  # an enumeration of words
+        return str.__str__(value)
     return ...
 
 

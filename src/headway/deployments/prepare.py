@@ -13,9 +13,10 @@ import yaml
 from headway import bundle
 from headway.bundle import BundleError, Manifest
 
-_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "pytorch": "torch"}
 _VERSIONS = {"sklearn": "sklearn_version", "xgboost": "xgb_version", "lightgbm": "lgb_version",
-             "catboost": "catboost_version", "statsmodels": "statsmodels_version"}  # fmt: skip
+             "catboost": "catboost_version", "statsmodels": "statsmodels_version",
+             "pytorch": "pytorch_version", "keras": "keras_version"}  # fmt: skip
 _ONLY_FOR_MLFLOW = re.compile(r"(mlflow|mlflow-skinny|mlflow-tracing)(?![\w-])", re.IGNORECASE)
 _MANIFEST_BYTES = 4 << 20
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -183,6 +184,78 @@ def _statsmodels(folder: Path, manifest: Manifest, options: dict[str, Any]) -> L
     return Loaded(manifest, model, {"predict": model.predict}, native=True, row_wise=False)
 
 
+def _torch(folder: Path, manifest: Manifest, options: dict[str, Any]) -> Loaded:
+    """A module, as a whole or exported. It runs where it was trained, if this machine has such a device."""
+    torch = importlib.import_module("torch")
+    data = _file(folder, options, "model_data")
+    exported = data / "model.pt2"
+    trained_on = str(options.get("device") or "cpu")
+    device = trained_on if trained_on != "cpu" and torch.cuda.is_available() and not exported.exists() else "cpu"
+    if exported.exists():
+        model = torch.export.load(exported).module()
+    else:
+        path = data / "model.pth" if data.is_dir() else data
+        model = torch.load(path, map_location=device, weights_only=False)
+        model.eval()
+
+    def predict(given: Any) -> Any:
+        if hasattr(given, "to_numpy"):
+            given = given.to_numpy(dtype="float32")
+        named = given if isinstance(given, dict) else {"": given}
+        tensors = {n: torch.as_tensor(v).to(device) for n, v in named.items()}
+        with torch.no_grad():
+            found = model(*tensors.values()) if len(tensors) == 1 else model(**tensors)
+        return _tensors(found)
+
+    return Loaded(manifest, model, {"predict": predict}, native=True, row_wise=False)
+
+
+def _tensors(found: Any) -> Any:
+    """A module's answer as arrays: one, or a dict of those that are tensors; of a classifier's parts its `logits`."""
+    if hasattr(found, "logits") and hasattr(found.logits, "numpy"):
+        found = found.logits
+    if hasattr(found, "detach"):
+        return found.detach().cpu().numpy()
+    items = found.items() if hasattr(found, "items") else enumerate(found)
+    return {str(k): v.detach().cpu().numpy() for k, v in items if hasattr(v, "detach")}
+
+
+def _keras(folder: Path, manifest: Manifest, options: dict[str, Any]) -> Loaded:
+    """Keras 3's own format, with the backend it was trained on where that is installed."""
+    data = _file(folder, options, "data")
+    path = data / "model.keras" if data.is_dir() else data.with_suffix(".keras")
+    if not path.exists():
+        return _generic(folder, manifest)
+    backend = str(options.get("keras_backend") or "")
+    if backend and "keras" not in sys.modules:
+        os.environ.setdefault("KERAS_BACKEND", backend)
+    keras = importlib.import_module("keras")
+    custom = data / "custom_objects.pkl"
+    model = keras.saving.load_model(path, custom_objects=_unpickle(custom) if custom.exists() else None)
+
+    def predict(given: Any) -> Any:
+        return model.predict_on_batch(given.to_numpy(dtype="float32") if hasattr(given, "to_numpy") else given)
+
+    return Loaded(manifest, model, {"predict": predict}, native=True, row_wise=False)
+
+
+def _onnx(folder: Path, manifest: Manifest, options: dict[str, Any]) -> Loaded:
+    """A graph, by onnxruntime."""
+    path = _file(folder, options, "data")
+    runtime = importlib.import_module("onnxruntime")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    outputs = [o.name for o in session.get_outputs()]
+
+    def predict(given: Any) -> Any:
+        if hasattr(given, "to_numpy"):
+            given = given.to_numpy(dtype="float32") if len(names) == 1 else {n: given[[n]].to_numpy() for n in names}
+        found = session.run(None, given if isinstance(given, dict) else {names[0]: given})
+        return found[0] if len(found) == 1 else dict(zip(outputs, found, strict=True))
+
+    return Loaded(manifest, session, {"predict": predict}, native=True, row_wise=False)
+
+
 def _generic(folder: Path, manifest: Manifest) -> Loaded:
     """By MLflow's own loader: for flavours and pyfuncs that only it knows."""
     try:
@@ -204,4 +277,7 @@ _NATIVE: dict[str, Callable[[Path, Manifest, dict[str, Any]], Loaded]] = {
     "lightgbm": _lightgbm,
     "catboost": _catboost,
     "statsmodels": _statsmodels,
+    "pytorch": _torch,
+    "keras": _keras,
+    "onnx": _onnx,
 }

@@ -18,9 +18,10 @@ from headway.modelserver.loading import Loaded, load
 from headway.modelserver.predictor import Predictor, close
 
 TOLERANCE = 1e-4
-_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+_DISTRIBUTIONS = {"sklearn": "scikit-learn", "pytorch": "torch"}
 _VERSION_KEYS = {"sklearn": "sklearn_version", "xgboost": "xgb_version", "lightgbm": "lgb_version",
-                 "catboost": "catboost_version", "statsmodels": "statsmodels_version"}  # fmt: skip
+                 "catboost": "catboost_version", "statsmodels": "statsmodels_version",
+                 "pytorch": "pytorch_version", "keras": "keras_version"}  # fmt: skip
 
 
 @dataclass

@@ -62,7 +62,7 @@ def describe_fit(estimator: Any) -> dict[str, Any]:
     for key, value in (("found", found), ("series", series), ("search", search(attributes))):
         if value:
             fact[key] = value
-    curves = evaluations(attributes.get("evals_result_") or attributes.get("_evals_result"))
+    curves = evaluations(attributes.get("evals_result_") or attributes.get("_evals_result")) or history(attributes)
     if curves:
         fact["curves"] = curves
     return fact
@@ -110,7 +110,7 @@ def deployable(estimator: Any) -> Any:
 def split_params(estimator: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Parameters that differ from the defaults of their own class, and the rest; of pipelines, by `step__name`."""
     try:
-        found = dict(estimator.get_params(deep=False))
+        found = {k: v for k, v in estimator.get_params(deep=False).items() if not str(k).startswith("_")}
     except (Exception, SystemExit):
         return {}, {}
     usual = _defaults_of(type(estimator))
@@ -199,6 +199,21 @@ def search(attributes: dict[str, Any]) -> dict[str, Any] | None:
         table[name] = [parameter(c) for c in cells]
     found["table"] = table
     found["trials"] = len(next(iter(results.values()), ()))
+    return found
+
+
+def history(attributes: dict[str, Any]) -> dict[str, list[float]]:
+    """What a skorch net notes of its epochs: a list of dicts. Its bookkeeping and its clock are left out."""
+    rows = attributes.get("history_")
+    if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
+        return {}
+    found: dict[str, list[float]] = {}
+    for name in rows[0]:
+        if name in ("epoch", "dur", "batches", "event_lr") or str(name).endswith(("_best", "_batch_count")):
+            continue
+        values = [scalar(row.get(name)) for row in list(rows)]
+        if all(type(v) in (int, float) for v in values):
+            found[str(name)] = values
     return found
 
 

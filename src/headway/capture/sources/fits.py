@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headway.capture.session import Session
     from headway.capture.sites import Site
 
-__all__ = ["Call", "direct", "done", "install", "outermost"]
+__all__ = ["Call", "direct", "done", "install", "nested", "outermost"]
 
 _METHODS = ("fit", "fit_predict", "fit_transform", "partial_fit")
 _VALIDATION = (
@@ -68,6 +68,11 @@ def direct(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: di
 
 def done(call: Call) -> None:
     _depth.reset(call.depth)
+
+
+def nested() -> bool:
+    """Whether a hooked call runs around this one."""
+    return _depth.get() > 0
 
 
 def install(session: Session) -> None:
