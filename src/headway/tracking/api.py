@@ -9,11 +9,12 @@ from fastapi import APIRouter, FastAPI, Query, Response
 
 from headway.people.guard import Signed
 from headway.projects import service as projects
-from headway.tracking import cells, points_api
+from headway.tracking import cells, explorer_api, points_api
 from headway.web.answers import docs_responses
 from headway.web.edge import ReadDb
 
 router = APIRouter(prefix="/api/v1/projects/{slug}/runs", tags=["runs"], responses=docs_responses())
+router.include_router(explorer_api.router)
 
 Filter = Annotated[str, Query(description="MLflow's grammar, e.g. metrics.auc > 0.9 and params.model = 'forest'")]
 Names = Annotated[list[str], Query()]

@@ -12,7 +12,7 @@ export function labels(chart, plot = chart.chart) {
   if (chart.lines.length < 2) return;
   const shown = chart.lines.map((one, at) => ({ one, at, key: one.key ?? one.name })).filter(({ key }) => !chart.hidden.has(key));
   if (chart.direct) chart.box.append(direct(chart, plot, shown));
-  if (!chart.direct || chart.hidden.size) chart.box.append(legend(chart));
+  if ((!chart.direct && !("bare" in chart.figure.dataset)) || chart.hidden.size) chart.box.append(legend(chart));
 }
 
 function direct(chart, plot, shown) {

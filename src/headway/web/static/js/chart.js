@@ -3,7 +3,7 @@
 //   headway:refresh                          look again
 //   headway:chart  {smooth, log, x, mean}    draw it otherwise; what is left out stays
 //   headway:points {key, steps, times, values}   points that came since, of the line with this key (without it: the only line)
-// On the document, headway:run {key} says which run is looked at: its line stands out in all charts.
+// data-bare: the page says elsewhere which line is which run. On the document, headway:run {key} says which run is looked at: its line stands out in all charts.
 import { colour, dashOf, faded, tokenOf } from "./colours.js";
 import { asset, make, memory } from "./dom.js";
 import { labels, tip } from "./chart-labels.js";
@@ -89,6 +89,7 @@ export class Chart {
       const answer = await fetch(url, { headers: { Accept: "application/json" }, signal: this.asking.signal });
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
       this.data = await answer.json();
+      for (const one of this.data.series) one.group ??= this.figure.groups?.get(one.key);
       this.plot();
       this.later();
     } catch (error) {
@@ -297,7 +298,8 @@ export class Chart {
 
   /** Space to the right of the lines, for their names. */
   room() {
-    this.direct = this.box.clientWidth > 440 && this.lines.length > 1 && this.lines.length - this.hidden.size <= 10;
+    const full = this.figure.classList.contains("full");
+    this.direct = (full || !("bare" in this.figure.dataset)) && this.box.clientWidth > 440 && this.lines.length > 1 && this.lines.length - this.hidden.size <= 10;
     return this.direct ? 116 : 14;
   }
 

@@ -28,3 +28,21 @@ export function quoted(text, separator = ",") {
 }
 
 export const csv = (rows) => rows.map((row) => row.map((cell) => quoted(cell == null ? "" : String(cell))).join(",")).join("\n") + "\n";
+
+const grouped = (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** A number as [whole part, fraction with its dot], so that a column can stand on its decimal point: as web/show.py writes it. */
+export function parts(value, digits = 4) {
+  if (value == null) return ["–", ""];
+  if (typeof value !== "number") return [{ NaN: "NaN", Infinity: "∞", "-Infinity": "−∞" }[value] ?? String(value), ""];
+  const sign = value < 0 ? "−" : "";
+  const size = Math.abs(value);
+  if (Number.isInteger(value) && size < 1e15) return [sign + grouped(String(size)), ""];
+  if (size >= 1e9 || size < 10 ** -digits) {
+    const [mantissa, exponent] = size.toExponential(2).split("e");
+    const [whole, fraction] = mantissa.split(".");
+    return [sign + whole, `.${fraction}e${String(Number(exponent)).replace("-", "−")}`];
+  }
+  const [whole, fraction] = size.toFixed(digits).split(".");
+  return [sign + grouped(whole), fraction ? `.${fraction}` : ""];
+}

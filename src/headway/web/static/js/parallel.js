@@ -32,6 +32,13 @@ export class Axis {
     return this.log ? Math.log10(value) : value;
   }
 
+  /** The value at a place: of numbers alone. */
+  value(place) {
+    if (!this.isNumber) return null;
+    const scaled = this.low + (this.high - this.low) * place;
+    return this.log ? 10 ** scaled : scaled;
+  }
+
   place(value) {
     if (value == null) return null;
     if (!this.isNumber) return this.words.length < 2 ? 0.5 : this.words.indexOf(String(value)) / (this.words.length - 1);
@@ -52,13 +59,17 @@ export class Axis {
   }
 }
 
-class Parallel {
-  constructor(figure, data) {
+/** `told` hears which runs pass the ranges (their ids), and the ranges as [{axis, low, high}] in values. */
+export class Parallel {
+  constructor(figure, data, told = () => {}) {
+    this.told = told;
     this.figure = figure;
     this.data = data;
     this.box = figure.querySelector(".chart-plot");
     this.axes = data.axes.map((axis, at) => new Axis(axis, data.runs.map((run) => run.values[at])));
     this.kept = new Map(); // number of an axis -> [low, high] in places
+    const stress = ({ detail }) => (figure.isConnected ? this.stress(detail.key) : document.removeEventListener("headway:run", stress));
+    document.addEventListener("headway:run", stress);
     new ResizeObserver(() => this.width !== this.box.clientWidth && this.draw()).observe(this.box);
     this.draw();
   }
@@ -97,6 +108,8 @@ class Parallel {
     const end = this.axes.at(-1).place(run.values.at(-1));
     line.style.stroke = end === null ? "var(--line-strong)" : `color-mix(in oklab, var(--c1) ${Math.round(end * 100)}%, var(--c5))`;
     line.append(svg("title", {}, run.name));
+    line.addEventListener("pointerenter", () => this.tell(run.id));
+    line.addEventListener("pointerleave", () => this.tell(null));
     if (run.url) {
       line.addEventListener("click", () => {
         const url = new URL(run.url, location.href);
@@ -105,6 +118,14 @@ class Parallel {
     }
     this.canvas.append(line);
     return line;
+  }
+
+  tell(key) {
+    document.dispatchEvent(new CustomEvent("headway:run", { detail: { key, from: this } }));
+  }
+
+  stress(key) {
+    this.lines.forEach((line, at) => line.toggleAttribute("data-stressed", Boolean(key) && this.data.runs[at].id === key));
   }
 
   axis(axis, at) {
@@ -169,6 +190,8 @@ class Parallel {
     this.lines.forEach((line, at) => line.classList.toggle("out", !stays[at]));
     const count = stays.filter(Boolean).length;
     this.say.textContent = this.kept.size ? `${count} of ${stays.length} runs pass; click an axis to let all through.` : "Drag along an axis to keep a range.";
+    const ranges = [...this.kept].map(([axis, ends]) => ({ axis, low: this.axes[axis].value(ends[0]), high: this.axes[axis].value(ends[1]) }));
+    this.told(this.data.runs.filter((_, at) => stays[at]).map((run) => run.id), ranges);
     const table = document.getElementById(this.figure.dataset.filters ?? "");
     if (!table) return;
     const out = new Set(this.data.runs.filter((_, at) => !stays[at]).map((run) => run.id));
