@@ -179,11 +179,14 @@ class _Writer:
                 yield made
                 made.flush()
             except BaseException:
-                outer.rollback()
+                made.close()
+                if outer.is_active:
+                    outer.rollback()
                 raise
             try:
                 outer.commit()
             except Exception as error:
+                self._connection.invalidate()  # it may still be within the transaction
                 raise CommitFailed from (_known(error) if isinstance(error, OperationalError) else error)
         except BaseException as error:
             if not isinstance(error, HeadwayError):  # it may be the connection's fault: the next one gets a fresh one
@@ -227,10 +230,10 @@ class _Transaction:
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         """What the block does is undone if it raises; the rest of the transaction stays. Its events are not delivered."""
-        self.session.connection()  # else the session would set no savepoint before its own first statement
         before = len(self.direct.info.get("events", ()))
         try:
             with self.session.begin_nested():
+                self.session.connection()  # else the session would set its savepoint at its own first statement only
                 yield
         except BaseException:
             del self.direct.info.get("events", [])[before:]
