@@ -15,12 +15,13 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "versions" not in path.par
 
 # Left may import right, never back.
 CHAIN = [
-    "up", "server", "home", "deployments", "models", "workspaces", "runs", "tracking", "environments", "projects", "people",
-    "web", "engines", "storage", "transcript", "events", "settings", "clock", "bundle", "signature", "frames", "errors",
+    "up", "server", "home", "deployments", "imports", "models", "workspaces", "runs", "traces", "tracking", "environments", "projects", "people",
+    "web", "engines", "backup", "storage", "transcript", "events", "settings", "clock", "bundle", "signature", "frames", "errors",
 ]  # fmt: skip
 # Other processes: what each may import of ours.
 OUTSIDE = {
-    "cli": {"sdk", "errors", "bundle", "signature", "up", "settings"},
+    "cli": {"moving", "backup", "sdk", "errors", "bundle", "signature", "up", "settings"},
+    "moving": {"sdk", "errors"},
     "runner": {"sdk", "transcript", "bundle", "signature", "errors"},
     "capture": {"sdk", "bundle", "signature", "errors"},
     "modelserver": {"bundle", "signature", "frames", "errors"},

@@ -34,6 +34,8 @@ from headway.web import answers, assets, proxy, safety
 
 log = logging.getLogger("headway.server")
 
+SWARM_S = 0.1  # how long a loop that was woken waits for more news
+
 # In import order, lowest first.
 PILLARS = (
     "engines",
@@ -41,9 +43,11 @@ PILLARS = (
     "projects",
     "environments",
     "tracking",
+    "traces",
     "runs",
     "workspaces",
     "models",
+    "imports",
     "deployments",
     "home",
 )
@@ -93,7 +97,8 @@ def build(host: Host, *, loops: bool = True) -> FastAPI:
             host.database.close()
 
     app = FastAPI(title="headway", version=headway.__version__, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json",
-                  lifespan=lifespan, summary="Nobody waits.", separate_input_output_schemas=False)  # fmt: skip
+                  lifespan=lifespan, summary="Nobody waits.", separate_input_output_schemas=False,
+                  telemetry={"tracing": False, "metrics": False, "logs": False})  # fmt: skip
     app.state.host = host
     app.state.nav = []
     app.state.may = guard.may_on_page
@@ -167,3 +172,5 @@ class Loops:
                 if failures in (1, 10) or failures % 100 == 0:
                     log.exception("the step of %s failed, %d in a row", name, failures)
             wake.wait(min(interval_s * (1 + failures), 30.0))
+            if wake.is_set():  # news comes in swarms (a sweep begins a hundred runs): the next step is for all of it
+                self._stopping.wait(SWARM_S)

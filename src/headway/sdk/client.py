@@ -110,6 +110,12 @@ class Client:
             except Broken as error:
                 raise self._unreachable(error) from None
 
+    def close(self) -> None:
+        """Close the connection that this thread has kept. The client can be used further."""
+        close = getattr(self._transport, "close", None)
+        if close is not None:
+            close()
+
     def _headers(self, more: Mapping[str, str] | None) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "headway"}
         if self.address.token:
