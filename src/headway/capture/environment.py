@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from pathlib import Path
+
+# Neither `re` nor `pathlib` is imported into the user's process for a list of packages.
 
 __all__ = ["installed", "needed", "version"]
 
-_FOLDER = re.compile(r"^(?P<name>.+?)-(?P<version>[^-]+)\.(?:dist|egg)-info$")
-_REQUIRES = re.compile(r"^Requires-Dist:\s*([A-Za-z0-9][A-Za-z0-9._-]*)(.*)$", re.MULTILINE)
+_REQUIRES = r"(?m)^Requires-Dist:\s*([A-Za-z0-9][A-Za-z0-9._-]*)(.*)$"
 # Modules whose distribution has another name, of the libraries that models are made of.
 _DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
@@ -28,22 +27,32 @@ _OURS = {"headway"}
 
 
 def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+    name = name.replace("_", "-").replace(".", "-").lower()
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
 
 
-def installed() -> dict[str, tuple[str, str, Path]]:
+def _parts(folder: str) -> tuple[str, str] | None:
+    """(name, version) of `numpy-2.0.1.dist-info`."""
+    if not folder.endswith((".dist-info", ".egg-info")):
+        return None
+    name, _, version = folder[: folder.rindex(".")].partition("-")
+    return (name, version.partition("-")[0]) if name and version else None
+
+
+def installed() -> dict[str, tuple[str, str, str]]:
     """`{normal name: (name, version, folder of its metadata)}` of what this process can import."""
-    found: dict[str, tuple[str, str, Path]] = {}
+    found: dict[str, tuple[str, str, str]] = {}
     for entry in sys.path:
         try:
             names = os.listdir(entry or ".")
         except OSError:
             continue
         for name in names:
-            match = _FOLDER.match(name) if name.endswith("-info") else None
-            if match:
-                real = match["name"].replace("_", "-")
-                found.setdefault(_normal(real), (real, match["version"], Path(entry) / name))
+            if parts := _parts(name):
+                real = parts[0].replace("_", "-")
+                found.setdefault(_normal(real), (real, parts[1], f"{entry or '.'}/{name}"))
     return found
 
 
@@ -74,7 +83,9 @@ def needed(modules: set[str]) -> list[str]:
     return sorted(f"{found[k][0]}=={found[k][1].partition('+')[0]}" for k in kept)
 
 
-def _distribution(module: str, found: dict[str, tuple[str, str, Path]]) -> str | None:
+def _distribution(module: str, found: dict[str, tuple[str, str, str]]) -> str | None:
+    from pathlib import Path
+
     root = module.split(".")[0]
     if root in sys.stdlib_module_names or root in _OURS:
         return None
@@ -83,17 +94,22 @@ def _distribution(module: str, found: dict[str, tuple[str, str, Path]]) -> str |
             return _normal(name)
     for key, (_, _, folder) in found.items():
         try:
-            if f"\n{root}/__init__.py," in (folder / "RECORD").read_text(encoding="utf-8", errors="replace"):
+            if f"\n{root}/__init__.py," in Path(folder, "RECORD").read_text(encoding="utf-8", errors="replace"):
                 return key
         except OSError:
             continue
     return None
 
 
-def _requires(folder: Path) -> list[str]:
+def _requires(folder: str) -> list[str]:
     """The requirements of an installed package that hold without an extra; whether they are installed is seen later."""
+    import re
+    from pathlib import Path
+
     try:
-        text = (folder / "METADATA").read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
+        text = Path(folder, "METADATA").read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
     except OSError:
         return []
-    return [_normal(name) for name, rest in _REQUIRES.findall(text) if "extra ==" not in rest and "extra==" not in rest]
+    return [
+        _normal(name) for name, rest in re.findall(_REQUIRES, text) if "extra ==" not in rest and "extra==" not in rest
+    ]

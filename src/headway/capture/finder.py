@@ -22,13 +22,20 @@ __all__ = ["Finder"]
 class Finder:
     """Wraps `loader.exec_module` of the modules that have hooks."""
 
-    def __init__(self, hooks: dict[str, Hook], failed: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self, hooks: dict[str, Hook], failed: Callable[[str, BaseException], None], waiting: dict[str, Any] | None = None,
+        wake: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         self._hooks = hooks
+        self._waiting = waiting if waiting is not None else {}
+        self._wake = wake
         self._failed = failed
         self._busy: set[str] = set()
 
     def install(self) -> None:
         sys.meta_path.insert(0, self)
+        for name in [n for n in self._waiting if n in sys.modules]:
+            self._rouse(name)
         for name in list(self._hooks):
             module = sys.modules.get(name)
             if module is not None:
@@ -37,6 +44,8 @@ class Finder:
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        if name in self._waiting:
+            self._rouse(name)
         if name not in self._hooks or name in self._busy:
             return None
         self._busy.add(name)
@@ -63,6 +72,14 @@ class Finder:
         except (AttributeError, TypeError):
             pass
         return spec
+
+    def _rouse(self, name: str) -> None:
+        """Lets the sources that wait for a package set their hooks, before it is imported."""
+        if self._wake is not None:
+            try:
+                self._wake(name)
+            except Exception as error:
+                self._failed(name, error)
 
     def _ask_others(self, name: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
         for finder in list(sys.meta_path):

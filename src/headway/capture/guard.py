@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
-from types import FunctionType
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     Enter = Callable[[FrameType, tuple[Any, ...], dict[str, Any]], Any]
     Leave = Callable[[Any, Any, BaseException | None], None]
 
-__all__ = ["Method", "Source", "hide", "replace", "strip", "wrap"]
+__all__ = ["Method", "Source", "hide", "like", "replace", "strip", "wrap"]
 
 GRACE_NS = 250_000_000
 SHARE = 0.01
@@ -24,6 +22,9 @@ SHARE = 0.01
 # The file name of our wrappers. `warnings` skips frames whose file names both words when it counts `stacklevel`, so a
 # warning raised below a wrapper is still attributed to the user's line; `strip` removes them from printed tracebacks.
 HIDDEN_FILE = "<headway: importlib _bootstrap>"
+
+_Function = type(lambda: None)
+_SAME = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
 
 STARTED_NS = time.perf_counter_ns()
 
@@ -83,10 +84,22 @@ def from_signal_handler(trace: TracebackType | None) -> bool:
 
 def hide(function: Callable[..., Any]) -> Callable[..., Any]:
     """Marks a wrapper's code so that warnings and tracebacks pass over it."""
-    if isinstance(function, FunctionType):
+    if isinstance(function, _Function):
         code: CodeType = function.__code__
         function.__code__ = code.replace(co_filename=HIDDEN_FILE)
     return function
+
+
+def like(wrapper: Any, original: Any) -> Any:
+    """As `functools.update_wrapper`, without the import of `functools`."""
+    for name in _SAME:
+        try:
+            setattr(wrapper, name, getattr(original, name))
+        except AttributeError:
+            pass
+    wrapper.__dict__.update(getattr(original, "__dict__", {}))
+    wrapper.__wrapped__ = original
+    return wrapper
 
 
 def wrap(original: Callable[..., Any], source: Source, enter: Enter, leave: Leave) -> Callable[..., Any]:
@@ -96,7 +109,6 @@ def wrap(original: Callable[..., Any], source: Source, enter: Enter, leave: Leav
     comes after. Both are guarded and timed.
     """
 
-    @functools.wraps(original)
     def headway_wrapper(*args: Any, **kwargs: Any) -> Any:
         token = None
         if not source.off:
@@ -114,14 +126,14 @@ def wrap(original: Callable[..., Any], source: Source, enter: Enter, leave: Leav
         finish(source, leave, token, result, None)
         return result
 
-    return hide(headway_wrapper)
+    return hide(like(headway_wrapper, original))
 
 
 class Method:
     """A wrapped method of a class that is pickled by value, as those of a script are: it pickles as the method itself."""
 
     def __init__(self, original: Callable[..., Any], wrapper: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, original)
+        like(self, original)
         self._wrapper = wrapper
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:

@@ -31,8 +31,10 @@ _NAME = (
     r"passw|pwd|passphrase|secrets?|credentials?|creds?|dsn|connection_?string|bearer|cookies?)(?:$|[_\W])"
 )
 _CAMEL = r"(?<=[a-z0-9])(?=[A-Z])"
-_SHAPE_MARKS = ("eyJ", "AKIA", "ASIA", "-----BEGIN", "gh", "github_pat", "glpat", "xox", "hf_", "hf-", "sk_", "sk-", "pk_", "pk-", "rk_",
-                "rk-", "hw_", "hw-", "npm_", "npm-", "pypi", "AIza", "earer", "EARER")  # fmt: skip
+_SHAPE_MARKS = (
+    "eyJ", "AKIA", "ASIA", "-----BEGIN", "gh", "github_pat", "glpat", "xox", "hf_", "hf-", "sk_", "sk-", "pk_", "pk-",
+    "rk_", "rk-", "hw_", "hw-", "npm_", "npm-", "pypi", "AIza", "earer", "EARER",
+)  # fmt: skip
 _SHAPES = (
     r"(?s)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # JWT
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
@@ -49,7 +51,10 @@ _KEYED = r"""((?:"|')-{0,2}([A-Za-z_][\w-]*)(?:"|'))([^\n]*)"""
 _LITERAL = r"""([bru]{0,2})("|')(?:(?!\2)[^\n]){3,}\2"""
 _ARGUMENT = r"(?s)^--?([\w-]+)(?:=(.*))?$"
 # Names of sampling and sequence models that only look like secrets.
-_INNOCENT = r"(?i)(?:max|min|num|n|new|pad|eos|bos|unk|mask|sep|cls|total)_?(?:new_?)?tokens?(?:_?ids?)?$|tokens?_per|keys?_?dim|n_?keys"
+_INNOCENT = (
+    r"(?i)(?:max|min|num|n|new|pad|eos|bos|unk|mask|sep|cls|total)_?(?:new_?)?tokens?(?:_?ids?)?$"
+    r"|tokens?_per|keys?_?dim|n_?keys"
+)
 
 _known: dict[str, bool] = {}
 _compiled: dict[str, re.Pattern[str]] = {}

@@ -305,18 +305,23 @@ class Sender:
             self._upload(f"headway/code/{_code_name(item, record)}", item["text"].encode())
         if record["data"]:
             self._upload("headway/data.json", json.dumps(record["data"], indent=1, default=str).encode())
+        for number, table in enumerate(record["tables"][:60], 1):
+            name = re.sub(r"[^A-Za-z0-9]+", "-", table["name"]).strip("-")[:60]
+            rows = {"columns": table["columns"], "data": table["data"]}
+            self._upload(f"headway/tables/{number:02d}-{name}.json", json.dumps(rows, default=str).encode())
         for number, figure in enumerate(record["figures"][:60], 1):
             path = self._kept(figure["path"])
             if path.is_file() and path.stat().st_size <= FILE_LIMIT:
                 figure["artifact"] = f"headway/figures/{number:02d}-{Path(figure['path']).name}"
                 self._upload(figure["artifact"], path.read_bytes())
         slim = {**record, "code": [{k: v for k, v in c.items() if k != "text"} for c in record["code"]]}
+        slim["tables"] = [{k: v for k, v in t.items() if k != "data"} for t in record["tables"]]
         slim["refused"] = self.sent.refused
         self._upload("headway/capture.json", json.dumps(slim, default=str).encode())
 
     def _kept(self, path: str) -> Path:
         """Where a file of the run lies now: a spool may have been moved since, and its files with it."""
-        kept = (self._gathered.get("figures") or {}).get(path)
+        kept: str | None = (self._gathered.get("figures") or {}).get(path)
         if kept:
             return self.spool / "figures" / kept
         inside = self.spool / "figures" / Path(path).name

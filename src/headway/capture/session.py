@@ -36,6 +36,7 @@ class Session:
         self.at_end: list[Callable[[], None]] = []
         self.at_cell_end: list[Callable[[], None]] = []
         self.hooks: dict[str, Hook] = {}
+        self.waiting: dict[str, list[str]] = {}  # package -> sources that are set up when it is imported
         self.started = time.perf_counter()
         self.owner = os.getpid()
         self.ended = False
@@ -279,5 +280,6 @@ def start(folder: str) -> Session:
     _started(session)
     _watch_exit(session)
     _watch_exceptions(session)
-    Finder(session.hooks, lambda name, error: session.fact("note", text=f"{name}: {type(error).__name__}")).install()
+    failed = lambda name, error: session.fact("note", text=f"{name}: {type(error).__name__}")  # noqa: E731
+    Finder(session.hooks, failed, session.waiting, lambda package: sources.wake(session, package)).install()
     return session

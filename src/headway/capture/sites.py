@@ -137,9 +137,7 @@ class Sites:
         return made
 
     def _read(self, filename: str) -> _File | None:
-        import linecache
-
-        lines = linecache.getlines(filename)
+        lines = _lines(filename)
         source = "".join(lines)
         if not source or len(source) > SOURCE_LIMIT:
             return None
@@ -149,6 +147,26 @@ class Sites:
         if not muted:
             self._spool.add("source", file=filename, text=source, **cell)
         return _File(filename, muted, off)
+
+
+def _lines(filename: str) -> list[str]:
+    """The text of a file, or of a cell. Most files are read as they are: `linecache` costs more imports than our start."""
+    if not is_cell(filename):
+        try:
+            file = os.open(filename, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size = os.fstat(file).st_size
+                data = os.read(file, size) if size <= SOURCE_LIMIT else b""
+            finally:
+                os.close(file)
+            if b"coding" not in data[:400] and not data.startswith(b"\xef\xbb\xbf"):
+                text = data.decode("utf-8", "replace").replace("\r\n", "\n")
+                return text.removesuffix("\n").replace("\n", "\n\0").split("\0") if "\0" not in text else []
+        except OSError:
+            pass
+    import linecache
+
+    return linecache.getlines(filename)
 
 
 def _of_values(names: tuple[str, ...], frame: FrameType) -> tuple[str, ...]:
@@ -172,6 +190,8 @@ def _is_user_file(filename: str) -> bool:
         return filename.startswith("<ipython-input")
     if "ipykernel_" in filename and not os.path.exists(filename):
         return True
+    if "/site-packages/" in filename or filename.startswith(_LIBRARIES):
+        return False  # most files: told without a look at the disk
     path = os.path.realpath(filename)
     if os.path.basename(path) in ("sitecustomize.py", "usercustomize.py"):
         return False

@@ -111,7 +111,7 @@ class Spool:
                     count += 1
                     if fact is None:
                         kind, site, values, names = row
-                        held = {k: v for k, v in zip(site.names, names, strict=True) if v is not None}
+                        held = {k: v for k, v in zip(site.names, names, strict=False) if v is not None}
                         rows.append([(when + _SINCE) // 1_000_000, kind, site.id, values[:24], held])
                         continue
                     if rows:
@@ -187,7 +187,7 @@ class Spool:
 def _encoder() -> Callable[[Any], str]:
     """JSON in one line. Of the module `json` only its C part is needed: the import of the rest costs more than our start."""
     try:
-        from _json import encode_basestring_ascii, make_encoder  # type: ignore[import-not-found]
+        from _json import encode_basestring_ascii, make_encoder
 
         encode = make_encoder(None, _other, encode_basestring_ascii, None, ":", ",", False, True, True)
         "".join(encode([1.5, {"a": None}], 0))

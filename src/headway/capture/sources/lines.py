@@ -1,0 +1,98 @@
+"""Values in log records and behind progress bars, and how far the bars are."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+
+from headway.capture.guard import hide
+from headway.capture.sources.output import emit, keep
+from headway.capture.values import scalar
+
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from types import FrameType, ModuleType
+    from typing import Any
+
+    from headway.capture.guard import Source
+    from headway.capture.session import Session
+
+__all__ = ["install"]
+
+
+def install(session: Session) -> None:
+    session.hooks["logging"] = functools.partial(_wrap_logging, session)
+    session.hooks["tqdm.std"] = functools.partial(_wrap_tqdm, session)
+
+
+def _wrap_logging(session: Session, module: ModuleType) -> None:
+    logger: Any = module.Logger
+    original = logger.callHandlers
+    source = session.source("logging")
+
+    def callHandlers(self: Any, record: Any) -> Any:
+        result = original(self, record)
+        if not source.off:
+            started = time.perf_counter_ns()
+            try:
+                _logged(session, record)
+            except Exception as error:
+                source.failed(error)
+            finally:
+                source.spend(time.perf_counter_ns() - started)
+        return result
+
+    functools.update_wrapper(callHandlers, original)
+    logger.callHandlers = hide(callHandlers)
+
+
+def _logged(session: Session, record: Any) -> None:
+    if not session.sites.is_user(record.pathname):
+        return
+    frame = session.sites.caller(sys._getframe(2))
+    site = session.sites.at(frame) if frame is not None else None
+    if frame is None or site is None or not keep(site):
+        return
+    args = record.args if isinstance(record.args, tuple) else ()
+    emit(session, "log", frame, site, (record.msg if isinstance(record.msg, str) else None, *args))
+
+
+def _wrap_tqdm(session: Session, module: ModuleType) -> None:
+    """What a progress bar shows behind its count: `set_postfix(loss=...)`, `set_description(f"loss {l}")`."""
+    source = session.source("tqdm")
+    for method in ("set_postfix", "set_description", "set_postfix_str", "set_description_str"):
+        original = getattr(module.tqdm, method, None)
+        if original is not None:
+            setattr(module.tqdm, method, hide(_bar(session, source, original)))
+
+
+def _bar(session: Session, source: Source, original: Any) -> Any:
+    @functools.wraps(original)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if not source.off:
+            started = time.perf_counter_ns()
+            try:
+                _shown(session, sys._getframe(1), args, kwargs)
+            except Exception as error:
+                source.failed(error)
+            finally:
+                source.spend(time.perf_counter_ns() - started)
+        return result
+
+    return call
+
+
+def _shown(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    if not session.sites.is_user(frame.f_code.co_filename):
+        return
+    site = session.sites.at(frame)
+    if site is None or not keep(site):
+        return
+    shown = {k: v for k, v in kwargs.items() if k not in ("refresh", "ordered_dict")}
+    if len(args) > 1 and isinstance(args[1], dict):
+        shown.update(args[1])
+    texts = tuple(a for a in args[1:2] if isinstance(a, str))
+    labelled = {str(k): v for k, raw in shown.items() if (v := scalar(raw)) is not ...}
+    emit(session, "bar", frame, site, texts, w=labelled)
