@@ -45,11 +45,8 @@ class Table:
     ask: cells.Ask
     heads: tuple[str, ...]
     columns: tuple[cells.Column, ...]
+    names: tuple[str, ...]
     without: frozenset[str] = frozenset()
-
-    @property
-    def names(self) -> list[str]:
-        return [*self.heads, *(column_id(one.kind, one.key, one.of) for one in self.columns)]
 
 
 def prepare(
@@ -72,7 +69,9 @@ def prepare(
     elif not ask.columns:
         rows, _ = query.find_runs(db, where, clauses, orders, cells.SAMPLE)
         asked = cells.chosen(db, rows)
-    return Table(ask, heads, tuple(asked), frozenset(without))
+    said = [name for name in ask.columns if not views.is_fixed(name)] if ask.columns and not everything else []
+    names = said or [column_id(one.kind, one.key, one.of) for one in asked]  # as asked for: best(…) stays best
+    return Table(ask, heads, tuple(asked), (*heads, *names), frozenset(without))
 
 
 def _within(filter_: str, only: Sequence[str]) -> str:

@@ -113,8 +113,13 @@ function over({ run }) {
   }, AGAIN_MS);
 }
 
-// time that goes by: <span data-elapsed="<ms since the epoch>">
+// time that goes by: <span data-elapsed="<ms since the epoch>">, and a progress bar judged by how long such runs took
 setInterval(() => {
+  for (const { dataset, children } of document.querySelectorAll("[data-usual]")) {
+    const done = Math.min(95, (100 * Math.max(0, Date.now() - Number(dataset.start))) / Number(dataset.usual));
+    children[0].querySelector("progress").value = done;
+    children[0].querySelector(".num").textContent = `${Math.round(done)} %`;
+  }
   for (const element of document.querySelectorAll("[data-elapsed]")) {
     const seconds = Math.max(0, Math.floor((Date.now() - Number(element.dataset.elapsed)) / 1000));
     const [h, m, s] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60), seconds % 60];

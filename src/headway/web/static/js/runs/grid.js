@@ -78,7 +78,10 @@ export class Grid {
   columnsAre(columns) {
     this.columns = columns;
     let left = 36;
+    const narrow = this.scroll.clientWidth < 520;
     for (const one of columns) {
+      if (narrow && one.kind === "name") one.width = Math.min(one.width, 150);
+      if (narrow && one.kind !== "name") one.pinned = false; // a second column that stays would leave no room for the others
       one.left = one.pinned ? left : null;
       left += one.pinned ? one.width : 0;
     }

@@ -18,6 +18,7 @@ export class Panel {
     this.explorer = explorer;
     this.section = explorer.root.querySelector(".runs-panel");
     this.figures = new Map(); // metric -> figure
+    this.usual = "lines"; // until it is known that nothing has a course
     this.tabs = make("div", { class: "segments", role: "tablist", "aria-label": "Charts" });
     for (const [name, label, sign] of TABS) {
       const tab = make("button", { type: "button", role: "tab", "data-tab": name }, icon(sign), label);
@@ -26,7 +27,7 @@ export class Panel {
     }
     this.tools = make("div", { class: "panel-tools" });
     this.close = make("button", { type: "button", class: "icon-button" });
-    this.close.addEventListener("click", () => explorer.set({ panel: this.tab === "none" ? "lines" : "none" }));
+    this.close.addEventListener("click", () => explorer.set({ panel: this.tab === "none" ? this.usual : "none" }));
     this.body = make("div", { class: "panel-body" });
     this.section.replaceChildren(make("header", {}, this.tabs, this.tools, this.close), this.body);
     this.section.hidden = false;
@@ -34,7 +35,7 @@ export class Panel {
   }
 
   get tab() {
-    return this.explorer.state.panel || "lines";
+    return this.explorer.state.panel || this.usual;
   }
 
   header() {
@@ -121,8 +122,13 @@ export class Panel {
     const shown = explorer.state.chart.length ? explorer.state.chart : metrics.slice(0, innerWidth < 720 ? 1 : CHARTS);
     this.lineTools(runs, shown);
     if (!shown.length) {
-      this.body.replaceChildren(make("p", { class: "chart-wait" }, "These runs have no metric over several steps. Scatter and Parallel draw single numbers."));
-      return;
+      explorer.chart([]);
+      if (!explorer.state.panel && this.drawable.some((one) => one.kind === "metric")) {
+        this.usual = "scatter";
+        this.header();
+        return this.draw();
+      }
+      return this.say("These runs have no metric over several steps. Scatter and Parallel draw single numbers.");
     }
     this.place(runs, shown, groups);
   }

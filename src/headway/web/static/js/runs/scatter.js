@@ -17,11 +17,21 @@ function svg(tag, attributes = {}, text) {
   return element;
 }
 
+/** About `count` round numbers from `low` to `high`. */
+export function round(low, high, count) {
+  const rough = (high - low) / Math.max(1, count - 1);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 2.5, 5, 10].find((one) => one * power >= rough * 0.999);
+  const found = [];
+  for (let at = Math.ceil(low / step); at * step <= high + step * 1e-9; at += 1) found.push(Number((at * step).toPrecision(12)));
+  return found;
+}
+
 /** Values on a line of a length: numbers by size (by their logarithm where they are wide), words side by side. */
 export class Scale {
-  constructor(values, from, to) {
+  constructor(values, from, to, words = 0) {
     const present = values.filter((value) => value != null);
-    this.isNumber = present.every((value) => typeof value === "number");
+    this.isNumber = present.every((value) => typeof value === "number") && new Set(present).size > words;
     this.from = from;
     this.to = to;
     if (!this.isNumber) this.words = [...new Set(present.map(String))].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
@@ -52,10 +62,8 @@ export class Scale {
       const every = Math.ceil(this.words.length / count);
       return this.words.filter((_, at) => at % every === 0);
     }
-    return Array.from({ length: count }, (_, at) => {
-      const value = this.low + ((this.high - this.low) * at) / (count - 1);
-      return this.log ? 10 ** value : value;
-    });
+    if (!this.log) return round(this.low, this.high, count);
+    return Array.from({ length: count }, (_, at) => 10 ** (this.low + ((this.high - this.low) * at) / (count - 1)));
   }
 }
 
@@ -67,7 +75,7 @@ export async function scatter(panel) {
   const { state } = explorer;
   const pick = (id, otherwise) => column(id) ?? otherwise;
   const y = pick(state.y, metrics[0]);
-  const x = pick(state.x, metrics[1] ?? others.find((one) => one.kind === "param") ?? others[0]);
+  const x = pick(state.x, others.find((one) => one.kind === "param") ?? metrics[1] ?? others[0]);
   const color = state.color === "none" ? null : pick(state.color, others.find((one) => one.kind === "param" && one.id !== x?.id) ?? null);
   if (!x || !y) return panel.say("Show at least one metric as a column to draw it over another.");
   choices(panel, list, { x, y, color });
@@ -96,7 +104,7 @@ function draw(panel, rows, { x, y, color }) {
   if (!points.length) return panel.say(`No run has both ${x.label} and ${y.label}.`);
   const across = new Scale(points.map((one) => one.x), LEFT, width - RIGHT);
   const up = new Scale(points.map((one) => one.y), HEIGHT - FOOT, TOP);
-  const tint = color ? new Scale(points.map((one) => one.c), 0, 1) : null;
+  const tint = color ? new Scale(points.map((one) => one.c), 0, 1, WORDS) : null;
   const canvas = svg("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, class: "scatter", role: "img", "aria-label": `${y.label} over ${x.label}` });
   axes(canvas, across, up, x, y, width);
   const places = points.map((one) => {
@@ -127,7 +135,7 @@ function tinted(tint, value) {
 
 function legend(tint, color) {
   if (!tint) return null;
-  const entries = tint.isNumber ? [...tint.marks(2)] : tint.words.slice(0, WORDS);
+  const entries = tint.isNumber ? [tint.low, (tint.low + tint.high) / 2, tint.high].map((size) => (tint.log ? 10 ** size : size)) : tint.words.slice(0, WORDS);
   return make("figcaption", { class: "scatter-legend" }, `${color.label}: `, ...entries.map((value) => {
     const swatch = make("span", { class: "swatch" });
     swatch.style.background = tinted(tint, value);

@@ -6,7 +6,10 @@ const LIMIT = 100;
 export function rowsOf(table) {
   return table.run_id.map((id, at) => {
     const cells = {};
-    for (const column of table.columns) cells[column.id] = column.values[at];
+    for (const column of table.columns) {
+      cells[column.id] = column.values[at];
+      if (column.of === column.goal) cells[column.id.replace(/^(min|max)\(/, "best(")] = column.values[at]; // asked for as the best
+    }
     return { id, name: table.name[at] || id.slice(0, 8), state: table.state[at], cause: table.cause[at], experiment: table.experiment[at], user: table.user[at],
       start: table.start[at], end: table.end[at], parent: table.parent[at], children: table.children[at], cells };
   });
