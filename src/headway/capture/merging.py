@@ -27,6 +27,9 @@ TRUST = {
     "cell": 6,
 }
 
+# Sources that are a call of a library: each is a result of its own.
+CALLS = {"score", "validate", "fit"}
+
 
 @dataclass(eq=False)
 class Candidate:
@@ -78,6 +81,9 @@ def _unite(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     for index, item in enumerate(items):
         for key in {*item.keys, *_value_keys(item)}:
             if key in owner:
+                other = items[owner[key]]
+                if key[0] == "value" and {item.source, other.source} <= CALLS and item.line != other.line:
+                    continue  # two calls may well find the same: 146 of 150 right is no fingerprint
                 parent[root(index)] = root(owner[key])
             else:
                 owner[key] = index

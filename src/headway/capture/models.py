@@ -57,6 +57,7 @@ class Models:
         self._spent = 0.0
         self.before_first: list[Callable[[], None]] = []
         self.before_save: list[Callable[[], None]] = []
+        self.pending: dict[int, Callable[[], None]] = {}  # what is to be told of a line before the saving
         self._count = 0
 
     @staticmethod
@@ -109,7 +110,8 @@ class Models:
 
     def save(self) -> None:
         """Saves what was fitted since the last time. Never raises; what could not be saved is a fact."""
-        for step in self.before_save:
+        pending, self.pending = list(self.pending.values()), {}
+        for step in (*pending, *self.before_save):
             try:
                 step()
             except Exception as error:

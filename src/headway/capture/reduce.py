@@ -12,6 +12,7 @@ from typing import Any
 from headway.capture import loops
 from headway.capture.literals import Literals
 from headway.capture.merging import Candidate, as_metric, merged, named
+from headway.capture.naming import string_of_loop
 from headway.capture.parameters import Parameters
 from headway.capture.program import CELLS, MODULE, Place, Program
 from headway.capture.results import Results
@@ -42,6 +43,7 @@ class _Reduction:
         self.figures: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.studies: list[dict[str, Any]] = []
+        self.tables: list[dict[str, Any]] = []
         self.objects: dict[str, dict[str, Any]] = {}
         self.main = next((str(f.get("main") or "") for f in self.facts if f["k"] == "start"), "")
         for fact in self.facts:
@@ -65,6 +67,7 @@ class _Reduction:
             "models": self._models(),
             "trainings": self._trainings(),
             "studies": self.studies,
+            "tables": self.tables,
             "data": _unique(self.data),
             "figures": _unique(self.figures),
             "code": self._code(),
@@ -112,6 +115,8 @@ class _Reduction:
                 "file": site["file"], "line": site["at"][0], "fits": [], "started": fact["t"], "metrics": {},
             }  # fmt: skip
         search = fact.get("search") or {}
+        if fact.get("parts") and known["fits"] and known["fits"][-1]["object"] == fact.get("id"):
+            known["fits"].pop()  # the same model, fitted part by part
         known["fits"].append(
             {"class": fact["cls"], "inner": fact.get("inner"), "params": fact.get("params") or {}, "seconds": fact.get("seconds"),
              "found": fact.get("found") or {}, "loop": fact.get("n") or {}, "object": fact.get("id"), "t": fact["t"],
@@ -134,11 +139,17 @@ class _Reduction:
             self.parameters.fit(
                 {"k": "fit", "s": fact["s"], "cls": "study", "search": {"best_params": fact["best_params"]}}, site
             )
-            self.parameters.add("n_trials", fact.get("n_trials"), "call", site["file"], site["at"][0])
+            for name in ("n_trials", "direction", "sampler", "pruner"):
+                self.parameters.add(name, fact.get(name), "call", site["file"], site["at"][0], owner="study")
             self.results.study(fact, site)
             self.studies.append(
-                {"class": "Study", "file": site["file"], "line": site["at"][0], "trials": fact.get("table") or []}
-            )
+                {"class": "Study", "file": site["file"], "line": site["at"][0], "pruned": fact.get("pruned", 0),
+                 "trials": fact.get("table") or []}
+            )  # fmt: skip
+            table = fact.get("table") or []
+            columns = list(dict.fromkeys(k for row in table for k in row))
+            self.tables.append({"name": "trials", "file": site["file"], "line": site["at"][0], "columns": columns,
+                                "data": [[row.get(c) for c in columns] for row in table]})  # fmt: skip
 
     def _on_optimizer(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
@@ -184,6 +195,9 @@ class _Reduction:
         for name, told in values.items():
             if "o" in told:
                 self._object(name, told["o"], file, fact["t"])
+            elif "g" in told:
+                for setting, held in told["g"].items():
+                    self.parameters.add(setting, held, "names", file, 0, owner=str(told["c"]))
             else:
                 self.results.name(name, told, file, place, fact["t"], None)
 
@@ -213,6 +227,14 @@ class _Reduction:
         where = {"file": site.get("file"), "line": (site.get("at") or [0])[0]}
         told = {"params": fact.get("params") or {}, "shape": fact.get("x") or {}}
         self.data.append({"kind": "call", "name": fact["fn"], "path": fact.get("path"), **told, **where})
+
+    def _on_table(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            call = self.program.call_at(site["file"], site["at"])
+            loop = string_of_loop(self.program, call, fact.get("n") or {})
+            name = f"{fact['name']} {loop}".strip()
+            self.tables.append({"name": name, "file": site["file"], "line": site["at"][0], "columns": fact["columns"],
+                                "data": fact["data"]})  # fmt: skip
 
     def _on_figure(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         self.figures.append({"path": fact["path"], "how": fact["how"], "file": site.get("file"), "cell": fact.get("cell"),

@@ -59,6 +59,9 @@ class Results:
                     which = data_set(call) if call is not None else ""
                     found.name(12, part if names_a_set(part) else f"{which or 'eval'}_{part.removeprefix('eval_')}")
                     continue
+                if fact.get("own"):
+                    found.name(28, part)
+                    continue
                 self._name_score(found, base if not part else f"{base}_{part}", call)
                 others = any(k[:2] == ("score", fact["s"]) and k[2] != name for k in self.found)
                 if not others:  # `[m(y, p) for m in metrics]`: one call, several metrics
@@ -106,11 +109,14 @@ class Results:
             for step, value in enumerate(values):
                 found.add(step, value, fact["t"])
             found.name(15, "loss" if name == "loss_curve_" else name.strip("_"))
+        call = self.program.call_at(site["file"], site["at"])
         for name, value in (fact.get("outcomes") or {}).items():
-            found = self.candidate(("outcome", fact.get("id"), fact["s"], name), "fit", site, f"{fact['cls']}.{name}")
-            found.points, found.training = [], training
-            found.add(None, value, fact["t"])
-            found.name(18, name)
+            found = self.candidate(("outcome", fact["s"], name, loop), "fit", site, f"{fact['cls']}.{name}")
+            if fact.get("parts"):
+                found.points = []
+            found.training, found.qualifier = training, loop
+            found.add(step_of(self.program, call, fact.get("n") or {}), value, fact["t"])
+            found.name(18, name.strip("_"))
         for name in ("best_score", "best_mean_test_score"):
             best = (fact.get("search") or {}).get(name)
             if best is not None:
@@ -140,8 +146,9 @@ class Results:
             found.training, found.qualifier = training, loop
             if fact["fn"] in ("cv", "learning_curve", "validation_curve"):
                 found.points, found.series = [], True
+                sizes = (fact["scores"].get("train_size") or []) if fact["fn"] == "learning_curve" else []
                 for step, value in enumerate(values):
-                    found.add(step, value, fact["t"])
+                    found.add(int(sizes[step]) if len(sizes) == len(values) else step, value, fact["t"])
                 found.name(12, name)
                 continue
             mean = math.fsum(values) / len(values)

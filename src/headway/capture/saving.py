@@ -15,7 +15,7 @@ from headway import bundle
 from headway.capture import environment, formats
 from headway.capture.models import ROWS, Fitted
 from headway.capture.namespace import user_class
-from headway.capture.sources.estimators import deployable
+from headway.capture.sources.estimators import deployable, weights
 
 if TYPE_CHECKING:
     from headway.capture.session import Session
@@ -30,6 +30,10 @@ def save(session: Session, fitted: Fitted) -> None:
         return
     with _random_state_kept():
         folder, inner = _write(session, fitted, deployable(model))
+    with contextlib.suppress(Exception):  # what the model's own properties raise
+        table = weights(model, fitted.sample)
+        if table is not None:
+            session.fact("table", s=fitted.site, name=f"{fitted.cls} {table['columns'][1].split()[0]}s", n={}, **table)
     session.fact("model", id=fitted.id, s=fitted.site, cls=fitted.cls, inner=inner, folder=str(folder))
 
 

@@ -8,7 +8,7 @@ TYPE_CHECKING = False  # the module `typing` is not imported into the user's pro
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["deployable", "describe_fit"]
+__all__ = ["columns_of", "deployable", "describe_fit", "weights"]
 
 # What fitting found, by attribute: numbers worth a metric, and lists that are series over the iterations.
 _OUTCOMES = (
@@ -40,6 +40,9 @@ _SERIES = (
     "scores_",
     "objective_",
 )
+# Of these a careful person keeps the number itself: nothing else says how well an unsupervised model fits.
+_METRICS = ("inertia_", "lower_bound_", "kl_divergence_", "reconstruction_err_", "stress_", "oob_score_", "best_iteration",
+            "best_iteration_", "log_marginal_likelihood_value_")  # fmt: skip
 _ROWS_LIMIT = 200
 
 
@@ -59,13 +62,47 @@ def describe_fit(estimator: Any) -> dict[str, Any]:
     attributes = getattr(estimator, "__dict__", {})
     found = {k: v for k in _OUTCOMES if k in attributes and (v := scalar(attributes[k])) is not ...}
     series = {k: v for k in _SERIES if k in attributes and (v := number_list(attributes[k])) is not None}
-    for key, value in (("found", found), ("series", series), ("search", search(attributes))):
+    outcomes = {k: v for k, v in found.items() if k in _METRICS and type(v) in (int, float)}
+    for key, value in (("found", found), ("series", series), ("search", search(attributes)), ("outcomes", outcomes)):
         if value:
             fact[key] = value
     curves = evaluations(attributes.get("evals_result_") or attributes.get("_evals_result")) or history(attributes)
     if curves:
         fact["curves"] = curves
     return fact
+
+
+def columns_of(inputs: Any, count: int) -> list[str]:
+    """The names of a frame's columns, else numbers."""
+    columns = getattr(inputs, "columns", None)
+    return (
+        [str(c) for c in columns] if columns is not None and len(columns) == count else [f"x{i}" for i in range(count)]
+    )
+
+
+def weights(model: Any, inputs: Any) -> dict[str, Any] | None:
+    """The table of a fitted model's importances or coefficients, under the names of what its last step was given."""
+    from headway.capture import tables
+
+    last = final_step(deployable(model))
+    values: Any = getattr(last, "feature_importances_", None)
+    title = "importance"
+    if values is None:
+        values, title = getattr(last, "__dict__", {}).get("coef_"), "coefficient"
+    if getattr(values, "ndim", 0) == 2 and 1 <= values.shape[0] <= 20:
+        columns = {title if len(values) == 1 else f"{title} {i}": v.tolist() for i, v in enumerate(values)}
+    elif getattr(values, "ndim", 0) == 1:
+        columns = {title: values.tolist()}
+    else:
+        return None
+    count = len(next(iter(columns.values())))
+    names = columns_of(inputs, count)
+    if last is not deployable(model):
+        try:
+            names = [str(n) for n in deployable(model)[:-1].get_feature_names_out()]
+        except Exception:
+            names = columns_of(None, count)
+    return tables.importances(names, columns)
 
 
 def _kind(estimator: Any) -> str:

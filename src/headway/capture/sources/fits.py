@@ -11,6 +11,7 @@ import functools
 import time
 from types import FrameType, FunctionType, ModuleType
 
+from headway.capture import tables
 from headway.capture.guard import Method, replace, wrap
 from headway.capture.sources import estimators
 from headway.capture.values import describe, number_list, parameter, scalar, snapshot
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Call", "direct", "done", "install", "nested", "outermost"]
 
 _METHODS = ("fit", "fit_predict", "fit_transform", "partial_fit")
+TABLES = 20  # of one line
 _VALIDATION = (
     "cross_val_score",
     "cross_validate",
@@ -79,6 +81,7 @@ def install(session: Session) -> None:
     session.hooks["sklearn.base"] = functools.partial(_hook_base, session)
     session.hooks["sklearn.metrics"] = functools.partial(_hook_metrics, session)
     session.hooks["sklearn.model_selection"] = functools.partial(_hook_validation, session)
+    session.hooks["sklearn.inspection"] = functools.partial(_hook_inspection, session)
 
 
 def _hook_base(session: Session, module: ModuleType) -> None:
@@ -89,7 +92,7 @@ def _hook_base(session: Session, module: ModuleType) -> None:
         for name in (*_METHODS, "score"):
             method = cls.__dict__.get(name)
             if isinstance(method, FunctionType) and not hasattr(method, "__headway__"):
-                leave = _leave_score if name == "score" else _leave_fit
+                leave = _leaves.get(name, _leave_fit)
                 enter = functools.partial(outermost, session)
                 wrapped = wrap(method, source, enter, functools.partial(leave, session))
                 wrapped.__headway__ = True  # type: ignore[attr-defined]
@@ -107,6 +110,22 @@ def _hook_base(session: Session, module: ModuleType) -> None:
         mixin = getattr(module, name, None)
         if mixin is not None:
             wrap_methods(mixin)
+
+
+def _leave_partial_fit(session: Session, call: Call, result: Any, error: BaseException | None) -> None:
+    """Of many parts the first, the second, the fourth... are told; what the last left is told before it is saved."""
+    if error is not None or not call.site.count & (call.site.count - 1):
+        _leave_fit(session, call, result, error)
+        return
+    done(call)
+    estimator, site = call.args[0], call.site
+
+    def tell() -> None:
+        fact = estimators.describe_fit(estimator)
+        number = session.models.fitted(estimator, None, site, fact)
+        session.fact("fit", s=site.id, id=number, **fact, x=None, seconds=0, n={}, options={}, parts=site.count)
+
+    session.models.pending[site.id] = tell
 
 
 def _leave_fit(session: Session, call: Call, result: Any, error: BaseException | None) -> None:
@@ -127,6 +146,7 @@ def _leave_fit(session: Session, call: Call, result: Any, error: BaseException |
         seconds=round(time.perf_counter() - call.started, 4),
         n=_loop_names(call),
         options=_fit_options(call),
+        **({"parts": call.site.count} if hasattr(estimator, "partial_fit") and call.site.count > 1 else {}),
     )
     session.locals_at(call.frame, call.site)
 
@@ -168,6 +188,9 @@ def _leave_score(session: Session, call: Call, result: Any, error: BaseException
                  meaning=kind, v=value, n=_loop_names(call))  # fmt: skip
 
 
+_leaves = {"score": _leave_score, "partial_fit": _leave_partial_fit}
+
+
 def _hook_metrics(session: Session, module: ModuleType) -> None:
     """Every public function of `sklearn.metrics` that gives a number, or a few."""
     for name in list(getattr(module, "__all__", ())):
@@ -203,14 +226,51 @@ def _leave_metric(session: Session, name: str, call: Call, result: Any, error: B
     done(call)
     if error is not None:
         return
+    if name in ("classification_report", "confusion_matrix"):
+        _tell_table(session, name, call, result)
+        return
     value = scalar(result)
-    if (value is ... and name == "classification_report") or value is ...:
-        value = snapshot(result)
     if value is ...:
+        value = snapshot(result)
+    if value is ... or isinstance(value, str):
         return
     options = {k: v for k, raw in call.kwargs.items() if (v := scalar(raw)) is not ...}
     session.fact("score", s=call.site.id, fn=name, v=value, options=options, n=_loop_names(call))
     session.locals_at(call.frame, call.site)
+
+
+def _tell_table(session: Session, name: str, call: Call, result: Any) -> None:
+    """A report's averages are metrics; it, and a confusion matrix, are tables."""
+    if name == "confusion_matrix":
+        table = tables.confusion(result, call.kwargs.get("labels"))
+    else:
+        rows = tables.report(result)
+        table = tables.report_table(rows) if rows else None
+        if rows and (value := tables.summary(rows)):
+            session.fact("score", s=call.site.id, fn=name, v=value, own=True, options={}, n=_loop_names(call))
+    if table is not None and call.site.count <= TABLES:
+        session.fact("table", s=call.site.id, name=name, n=_loop_names(call), **table)
+
+
+def _hook_inspection(session: Session, module: ModuleType) -> None:
+    function = getattr(module, "permutation_importance", None)
+    if isinstance(function, FunctionType):
+        _replace(session, module, "permutation_importance", function, _leave_importance)
+
+
+def _leave_importance(session: Session, name: str, call: Call, result: Any, error: BaseException | None) -> None:
+    done(call)
+    if error is not None or call.site.count > TABLES:
+        return
+    inputs = _argument(call, 1, ("X",))
+    for key, one in result.items() if "importances_mean" not in result else (("", result),):
+        columns = {
+            k: [float(v) for v in number_list(one[f"importances_{k}"]) or () if v is not None] for k in ("mean", "std")
+        }
+        names = estimators.columns_of(inputs, len(columns["mean"]))
+        table = tables.importances(names, columns)
+        if table is not None:
+            session.fact("table", s=call.site.id, name=f"{name} {key}".strip(), n=_loop_names(call), **table)
 
 
 def _leave_split(session: Session, name: str, call: Call, result: Any, error: BaseException | None) -> None:
@@ -257,5 +317,5 @@ def _scores(name: str, result: Any) -> dict[str, Any]:
             found["train_size"] = number_list(result[0])
         return found
     if name == "permutation_test_score" and isinstance(result, tuple):
-        return {"score": scalar(result[0]), "pvalue": scalar(result[2])}
+        return {"score": [scalar(result[0])], "pvalue": [scalar(result[2])]}
     return {}

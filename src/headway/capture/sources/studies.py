@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 import time
 from types import FunctionType, ModuleType
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["install"]
 
-_OUTCOMES = ("rsquared", "rsquared_adj", "aic", "llf", "deviance")
+_OUTCOMES = ("rsquared", "rsquared_adj", "prsquared", "aic", "bic", "llf", "deviance")
 TRIALS = 500
+TABLES = 5  # of one line
 
 
 def install(session: Session) -> None:
@@ -37,23 +39,33 @@ def _hook_optuna(session: Session, module: Any) -> None:
 
     def leave(token: Any, result: Any, error: BaseException | None) -> None:
         site, owner, asked = token
-        trials = (
-            [t for t in owner.get_trials(deepcopy=False) if t.value is not None] if len(owner.directions) == 1 else []
-        )
+        trials = owner.get_trials(deepcopy=False)
+        single = len(owner.directions) == 1
+        best = owner.best_trial if single and any(t.state.name == "COMPLETE" for t in trials) else None
+        told: dict[str, Any] = {"best_params": {}}
+        if best is not None:
+            told = {
+                "best_value": scalar(best.value),
+                "best_params": {str(k): parameter(v) for k, v in best.params.items()},
+            }
         if not trials:
             return
-        best = owner.best_trial
         session.fact(
-            "study", s=site.id, n_trials=scalar(asked), best_value=scalar(best.value),
-            best_params={str(k): parameter(v) for k, v in best.params.items()},
-            table=[_trial(t) for t in trials[:TRIALS]],
+            "study", s=site.id, n_trials=scalar(asked), direction="/".join(d.name.lower() for d in owner.directions),
+            sampler=type(owner.sampler).__name__, pruner=type(owner.pruner).__name__,
+            pruned=sum(t.state.name == "PRUNED" for t in trials), table=[_trial(t) for t in trials[:TRIALS]], **told,
         )  # fmt: skip
 
     study.optimize = wrap(study.optimize, source, enter, leave)
 
 
 def _trial(trial: Any) -> dict[str, Any]:
-    return {"number": trial.number, "value": scalar(trial.value), **{k: parameter(v) for k, v in trial.params.items()}}
+    values = list(trial.values or ())
+    told = {"value": scalar(values[0])} if len(values) == 1 else {f"value_{i}": scalar(v) for i, v in enumerate(values)}
+    if trial.state.name == "PRUNED" and trial.intermediate_values:
+        told = {"value": scalar(trial.intermediate_values[max(trial.intermediate_values)])}
+    parameters = {k: parameter(v) for k, v in trial.params.items()}
+    return {"number": trial.number, "state": trial.state.name.lower(), **told, **parameters}
 
 
 def _hook_statsmodels(session: Session, module: ModuleType) -> None:
@@ -91,15 +103,51 @@ def _leave_model(session: Session, call: Call, result: Any, error: BaseException
 
 
 def _outcomes(result: Any) -> dict[str, Any]:
+    """Computed when first asked for, by the library. A GLM's `bic` warns of its own change, so it is not asked for."""
     found = {}
+    glm = "genmod" in type(getattr(result, "model", result)).__module__
     for name in _OUTCOMES:
-        try:  # computed when first asked for, by the library
+        if glm and name in ("bic", "prsquared"):
+            continue
+        try:
             value = scalar(getattr(result, name, None))
         except Exception:
             continue
-        if type(value) in (int, float):
+        if type(value) in (int, float) and value == value:
             found[name] = value
     return found
+
+
+def _coefficients(result: Any) -> dict[str, Any] | None:
+    """The table of a result's parameters with their errors and p-values; no warning of numpy's comes of it."""
+    errstate = sys.modules["numpy"].errstate
+    columns: dict[str, list[Any]] = {}
+    names: list[str] = []
+    with errstate(all="ignore"):
+        for title, attribute in (("coefficient", "params"), ("std_error", "bse"), ("p_value", "pvalues")):
+            try:
+                values: Any = getattr(result, attribute, None)
+                if getattr(values, "ndim", 0) != 1:
+                    break
+                names = names or [str(n) for n in getattr(values, "index", result.model.exog_names)]
+                columns[title] = [float(v) for v in values]
+            except Exception:
+                break
+    if not columns or any(len(c) != len(names) for c in columns.values()) or len(names) > 200:
+        return None
+    return {"columns": ["name", *columns], "data": [list(row) for row in zip(names, *columns.values(), strict=True)]}
+
+
+def _sample(session: Session, model: Any) -> Any:
+    """The first rows that a result's `predict` takes: of a formula's model the frame, else the regressors."""
+    if ".tsa." in type(model).__module__:
+        return None
+    data = getattr(model, "data", None)
+    frame = getattr(data, "frame", None)
+    if frame is not None and getattr(model, "formula", None):
+        read = [c for c in frame.columns if str(c) in str(model.formula).partition("~")[2]]
+        return session.models.sample(frame[read]) if read else None
+    return session.models.sample(getattr(data, "orig_exog", None))
 
 
 def _tell_model(session: Session, call: Call, result: Any, found: dict[str, Any]) -> None:
@@ -109,9 +157,11 @@ def _tell_model(session: Session, call: Call, result: Any, found: dict[str, Any]
     if family is not None:
         params = {"family": type(family).__name__, "link": type(getattr(family, "link", None)).__name__}
     options = {k: v for k, raw in call.kwargs.items() if (v := scalar(raw)) is not ... and v is not None}
-    number = session.models.fitted(
-        result, None, call.site, {"cls": type(model).__name__, "type": "results"}, "statsmodels"
-    )
+    sample = _sample(session, model)
+    kind = {"cls": type(model).__name__, "type": "predictor" if sample is not None else "results"}
+    number = session.models.fitted(result, None, call.site, kind, "statsmodels", sample=sample)
+    if call.site.count <= TABLES and (table := _coefficients(result)) is not None:
+        session.fact("table", s=call.site.id, name=f"{type(model).__name__} coefficients", n={}, **table)
     session.fact(
         "fit", s=call.site.id, id=number, cls=type(model).__name__, module="statsmodels", type="predictor",
         params={**params, **options}, defaults={}, found=found, outcomes=found, x=describe(getattr(model, "exog", None)),
