@@ -12,7 +12,9 @@ from sqlalchemy.orm import Session
 
 from headway.clock import new_id, now_ms
 from headway.deployments.tables import Endpoint, EndpointKey, Revision
+from headway.engines.host import Host
 from headway.environments import service as environments
+from headway.models import webhooks
 from headway.models.tables import Alias, ModelVersion, RegisteredModel
 from headway.people import cache, members, tokens
 from headway.people.rules import Who
@@ -21,6 +23,10 @@ from headway.projects import service as projects
 from headway.projects.tables import Project
 from headway.runs import schedules
 from headway.runs import service as runs
+from headway.traces import assessments, datasets, issues
+from headway.traces import service as traces
+from headway.traces.spans import SpanData
+from headway.tracking import experiments
 from headway.tracking import service as tracking
 from headway.tracking.record import Metric
 from tests.world import World
@@ -102,7 +108,23 @@ def make(world: World, name: str = "Churn") -> Scene:
         objects["invitation"] = members.invitations(db, owner, project.id)[0].id
         objects |= _model(db, project, execution.run_id)
         objects |= _endpoint(db, project, owner, objects)
+        objects |= _trace(db, host, project, owner, int(objects["experiment_id"]))
     return Scene(world, project, people, objects)
+
+
+def _trace(db: Session, host: Host, project: Project, owner: Who, experiment_id: int) -> dict[str, str]:
+    experiment = experiments.get(db, owner, experiment_id)
+    span = SpanData(trace="a" * 32, id="b" * 16, name="answer", start_ns=1, end_ns=2)
+    (trace_id,) = traces.log_spans(db, owner, experiment, [span])
+    told = {"name": "quality", "kind": "feedback", "value": True, "source_type": "HUMAN"}
+    judged = assessments.create(db, owner, trace_id, told)
+    dataset = datasets.create(db, owner, project.id, "questions", {}, [experiment_id])
+    issue = issues.create(db, owner, experiment, {"name": "slow"})
+    webhook = webhooks.create(
+        db, host, owner, project.id, {"name": "ci", "url": "https://example.org/x", "events": ["model_version.created"]}
+    )
+    return {"trace_id": trace_id, "assessment_id": judged.uuid, "dataset_id": dataset.uuid, "issue_id": issue.uuid,
+            "webhook_id": webhook.uuid}  # fmt: skip
 
 
 def _model(db: Session, project: Project, run_id: str) -> dict[str, str]:

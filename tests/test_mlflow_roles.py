@@ -26,6 +26,14 @@ TAG = {"key": "k", "value": "v"}
 
 LOGGED = '{"artifact_path": "m", "flavors": {}, "run_id": "{run_id}", "utc_time_created": "2026-01-01 00:00:00.000000"}'
 
+PLACE = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": EXPERIMENT}
+INFO = {"trace_id": "tr-new", "trace_location": PLACE, "request_time": "2026-01-01T00:00:00Z", "state": "OK"}
+SAID = {"assessment_name": "a", "feedback": {"value": True}, "source": {"source_type": "HUMAN"}}
+SCOPE = {"experiment_ids": ["{experiment_id}"]}
+COUNT = {"view_type": "TRACES", "metric_name": "trace_count", "aggregations": [{"aggregation_type": "COUNT"}],
+         "dimensions": ["trace_status"]}  # fmt: skip
+HOOK = {"name": "h", "url": "https://example.org", "events": [{"entity": "PROMPT", "action": "CREATED"}]}
+
 # (method, path) -> (verb, arguments). A verb `any` is for endpoints that search: they answer, with what one may see.
 NEEDS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("POST", "experiments/create"): ("run", {"name": "new"}),
@@ -83,6 +91,53 @@ NEEDS: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("DELETE", "model-versions/delete"): ("edit", VERSION),
     ("POST", "model-versions/set-tag"): ("edit", VERSION | TAG),
     ("DELETE", "model-versions/delete-tag"): ("edit", VERSION | {"key": "k"}),
+    ("POST", "traces"): ("run", {"trace": {"trace_info": INFO}}),
+    ("PATCH", "traces/{trace_id}"): ("run", {"timestamp_ms": 5, "status": "OK"}),
+    ("GET", "traces/{trace_id}/info"): ("view", {}),
+    ("GET", "traces/{trace_id}"): ("view", {}),
+    ("GET", "traces/get"): ("view", {"trace_id": "{trace_id}"}),
+    ("GET", "traces/batchGet"): ("any", {"trace_ids": "{trace_id}"}),
+    ("POST", "traces/batchGetInfos"): ("any", {"trace_ids": ["{trace_id}"]}),
+    ("POST", "traces/search"): ("any", {"locations": [PLACE]}),
+    ("GET", "traces"): ("any", {"experiment_ids": "{experiment_id}"}),
+    ("GET", "get-trace-artifact"): ("view", {"request_id": "{trace_id}"}),
+    ("PATCH", "traces/{trace_id}/tags"): ("run", TAG),
+    ("DELETE", "traces/{trace_id}/tags"): ("run", {"key": "mlflow.traceName"}),
+    ("POST", "traces/delete-traces"): ("run", EXPERIMENT | {"request_ids": ["{trace_id}"]}),
+    ("POST", "traces/link-to-run"): ("run", RUN | {"trace_ids": ["{trace_id}"]}),
+    ("POST", "traces/link-prompts"): ("run", {"trace_id": "{trace_id}", "prompt_versions": []}),
+    ("POST", "traces/{trace_id}/assessments"): ("run", {"assessment": SAID}),
+    ("GET", "traces/{trace_id}/assessments/{assessment_id}"): ("view", {}),
+    ("PATCH", "traces/{trace_id}/assessments/{assessment_id}"): ("run", {"assessment": {"rationale": "r"}}),
+    ("DELETE", "traces/{trace_id}/assessments/{assessment_id}"): ("run", {}),
+    ("POST", "traces/metrics"): ("any", SCOPE | COUNT),
+    ("POST", "traces/calculate-filter-correlation"): (
+        "figures",
+        SCOPE | {"filter_string1": "name = 'a'", "filter_string2": "name = 'b'"},
+    ),
+    ("POST", "datasets/create"): ("run", {"name": "d"}),
+    ("GET", "datasets/{dataset_id}"): ("view", {}),
+    ("DELETE", "datasets/{dataset_id}"): ("forget", {}),
+    ("POST", "datasets/search"): ("view", {}),
+    ("GET", "datasets/search"): ("view", {}),
+    ("PATCH", "datasets/{dataset_id}/tags"): ("run", {"tags": "{}"}),
+    ("DELETE", "datasets/{dataset_id}/tags/{key}"): ("run", {}),
+    ("POST", "datasets/{dataset_id}/records"): ("run", {"records": "[]"}),
+    ("GET", "datasets/{dataset_id}/records"): ("view", {}),
+    ("DELETE", "datasets/{dataset_id}/records"): ("run", {"dataset_record_ids": []}),
+    ("GET", "datasets/{dataset_id}/experiment-ids"): ("view", {}),
+    ("POST", "datasets/{dataset_id}/add-experiments"): ("run", {"experiment_ids": ["{experiment_id}"]}),
+    ("POST", "datasets/{dataset_id}/remove-experiments"): ("run", {"experiment_ids": ["{experiment_id}"]}),
+    ("POST", "issues"): ("run", EXPERIMENT | {"name": "i"}),
+    ("GET", "issues/{issue_id}"): ("view", {}),
+    ("PATCH", "issues/{issue_id}"): ("run", {"status": "resolved"}),
+    ("POST", "issues/search"): ("view", {}),
+    ("POST", "webhooks"): ("own", HOOK),
+    ("GET", "webhooks"): ("edit", {}),
+    ("GET", "webhooks/{webhook_id}"): ("edit", {}),
+    ("PATCH", "webhooks/{webhook_id}"): ("own", {"description": "d"}),
+    ("DELETE", "webhooks/{webhook_id}"): ("own", {}),
+    ("POST", "webhooks/{webhook_id}/test"): ("own", {"event": {"entity": "PROMPT", "action": "EXCEEDED"}}),
     ("GET", "workspaces"): ("any", {}),
     ("GET", "workspaces/{slug}"): ("view", {}),
     ("GET", "logged-models/{model_id}"): ("view", {}),
@@ -101,6 +156,11 @@ NOTHING = {
     "experiment_id": "987654321",
     "model": "no-such-model",
     "model_id": "m-" + "0" * 32,
+    "trace_id": "tr-" + "0" * 32,
+    "assessment_id": "a-nothing",
+    "dataset_id": "d-nothing",
+    "issue_id": "iss-nothing",
+    "webhook_id": "nothing",
 }
 
 
@@ -173,11 +233,15 @@ def test_endpoint(key: tuple[str, str], scene: Scene, clients: dict[str, TestCli
 
 def _judge(verb: str, asker: Asker, answer: Response, of_nothing: Any) -> str:
     got = answer.status_code
+    sees = "view" in asker.verbs and asker.sees
+    if verb == "figures":  # counts only what one may see
+        return "" if got in (403, 404) or answer.json()["total_count"] == int(sees) else answer.text
+    if verb == "forget":  # idempotent: what isn't there, or isn't one's own, is left alone
+        verb = "run" if asker.sees else "any"
     if verb == "any":
-        empty = not {"runs", "models", "datasets"} & set(answer.json() if got == 200 else {}) or not any(
-            answer.json().values()
-        )
-        leak = not ("view" in asker.verbs and asker.sees) and "workspaces" not in answer.text and not empty
+        found = answer.json() if got == 200 else {}
+        lists = {"runs", "models", "datasets", "traces", "trace_infos", "data_points"} & set(found)
+        leak = not sees and "workspaces" not in answer.text and bool(lists) and any(found.values())
         return "" if got in (200, 403, 404) and not leak else f"got {got}: {answer.text[:300]}"
     wanted = expected(verb, asker)
     if wanted == "may":

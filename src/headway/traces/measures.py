@@ -200,17 +200,19 @@ def _number(asked: Asked, given: Any) -> Any:
 def _filters(db: Session, asked: Asked) -> list[Any]:
     found: list[Any] = []
     for text in asked.filters:
-        left, equals, right = text.partition("=")
-        parts = left.strip().split(".", 2)
-        value = right.strip()
-        quoted = len(value) >= 2 and value[0] == value[-1] and value[0] in "'\""
-        if not equals or len(parts) < 2 or left.rstrip().endswith(("!", "<", ">")) or not quoted:
+        match = _FILTER.fullmatch(text)
+        if match is None:
+            raise BadInput(f"Invalid filter: '{text[:120]}'. Expected one filter clause.", hint=EXAMPLE)
+        if match["op"] != "=":
+            raise BadInput(f"Invalid comparator: '{match['op']}', only '=' operator is supported", hint=EXAMPLE)
+        left, value = match["left"], match["value"]
+        view, _, rest = left.partition(".")
+        entity, _, key = rest.partition(".")
+        if not entity:
             raise BadInput(
-                f"Invalid filter: '{text[:120]}'. Expected one clause such as trace.status = 'OK'; only '=' is supported.",
+                f"Invalid identifier '{left}'. Write trace.<key>, span.<key> or assessment.<key>.", hint=EXAMPLE
             )
-        found.append(
-            _filter(db, asked, bare(parts[0]), bare(parts[1]), bare(parts[2]) if parts[2:] else "", value[1:-1])
-        )
+        found.append(_filter(db, asked, bare(view), bare(entity), bare(key), value[1:-1]))
     return found
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, exists, false, func, not_, or_, select
+from sqlalchemy import and_, exists, false, func, literal_column, not_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from headway.errors import BadInput
@@ -16,6 +16,7 @@ from headway.traces.sqltools import json_text
 from headway.traces.tables import Assessment, Span, Trace, TraceMetadata, TraceRun, TraceTag
 from headway.tracking.conditions import compare
 from headway.tracking.search import NULL_OPS, Clause, Order
+from headway.tracking.tables import Experiment
 from headway.web.paging import cursor, uncursor
 
 PROMPTS = "mlflow.linkedPrompts"
@@ -177,3 +178,22 @@ def _said(db: Session, clause: Clause) -> Any:
         same = Assessment.value.in_([text, json.dumps(text), json.dumps(text, ensure_ascii=False)])
         return same if clause.op == "=" else not_(same)
     return _compare(db, Assessment.value, clause)
+
+
+def _head(column: Any) -> Any:
+    """The part of a value that its index holds; the numbers are written out, or no index would match."""
+    return func.substr(column, literal_column("1"), literal_column("200"))
+
+
+def experiments_of(db: Session, project_id: str) -> list[int]:
+    """The active experiments of a project. The caller has checked the rights."""
+    active = select(Experiment.id).where(Experiment.project_id == project_id, Experiment.lifecycle == "active")
+    return list(db.scalars(active))
+
+
+def of_run(db: Session, run_uuid: str, project_id: str) -> bool:
+    """Whether a run of the project has traces."""
+    told = select(Trace.id).join(TraceMetadata, TraceMetadata.trace_id == Trace.id)
+    told = told.where(TraceMetadata.key == RUN, _head(TraceMetadata.value) == run_uuid, Trace.project_id == project_id)
+    linked = select(TraceRun.trace_id).where(TraceRun.run_uuid == run_uuid)
+    return db.scalar(told.limit(1)) is not None or db.scalar(linked.limit(1)) is not None

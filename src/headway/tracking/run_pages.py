@@ -40,6 +40,7 @@ router.include_router(compare_pages.router)
 
 Text = Annotated[str, Form()]
 LONGEST_NOTE = 8000
+GOING = ("RUNNING", "SCHEDULED")
 OURS = {"headway.execution", "headway.kind"}
 # An HTML file runs its own scripts (a plot needs them) in a frame without origin, cookies or network.
 FRAME = (
@@ -70,8 +71,8 @@ def _frame(db: Session, shown: Shown) -> dict[str, Any]:
         "ending": endings.ending(state, runtable.cause(run), ours=ours),
         "note": run.tags.get(NOTE, ""),
         "models": shown.models,
-        "tabs": _tabs(shown, ours),
-        "active_run": run.status in ("RUNNING", "SCHEDULED"),
+        "tabs": _tabs(shown, ours) + [tab for more in run_tabs.MORE if (tab := more(db, shown)) is not None],
+        "active_run": run.status in GOING,
         "ours": ours,
     }
 
@@ -100,6 +101,8 @@ def run_page(
     shown = _shown(db, who, slug, run_id)
     if tab not in TABS:
         raise NotFound("There is no such part of a run.", hint=f"{', '.join(name.title() for name in TABS)}.")
+    if shown.run.status in GOING and tab != "output":
+        following.hub_of(request.app).expect(shown.run)
     more = TABS[tab](db, host, shown, Asked(file, q, number, line))
     title = shown.run.name or shown.run.uuid[:8]
     return page(request, f"tracking/run_{tab}.html", who=who, project=shown.project, title=title, active=tab.title(),

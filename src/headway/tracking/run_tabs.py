@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,10 @@ class Shown:
     run: RunFacts
     base: str
     models: list[Any]
+
+
+# Further tabs, of slices above this one: (db, shown) -> (name, address, count) or None where a run has nothing of it.
+MORE: list[Callable[[Session, Shown], tuple[str, str, int | None] | None]] = []
 
 
 @dataclass(frozen=True)
