@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 
+from headway.errors import BadInput
 from headway.people.guard import Signed
 from headway.projects import service as projects
-from headway.tracking import cells, explorer_api, points_api
+from headway.tracking import bands, cells, charts, choosing, counting, explorer_api, grouping, points_api
 from headway.web.answers import docs_responses
 from headway.web.edge import ReadDb
 
@@ -18,6 +20,7 @@ router.include_router(explorer_api.router)
 
 Filter = Annotated[str, Query(description="MLflow's grammar, e.g. metrics.auc > 0.9 and params.model = 'forest'")]
 Names = Annotated[list[str], Query()]
+MOST_RUNS = 100
 
 
 def _json(found: Any) -> Response:
@@ -34,6 +37,72 @@ def table(
     project = projects.by_slug(db, who, slug)
     ask = cells.Ask(filter, order, column, experiment, deleted, children, cursor, offset, limit, count)
     return _json(cells.page(db, who, project, ask))
+
+
+@router.get("/columns")
+def columns(
+    who: Signed, db: ReadDb, slug: str, q: str = "", kind: str = "", filter: Filter = "", experiment: Names = [],  # noqa: B006
+    deleted: bool = False, children: bool | None = None, cursor: str = "", limit: int = 200,
+) -> Response:  # fmt: skip
+    """The names of all columns that the table can have, those in which the runs differ first; `q` is part of a name."""
+    project = projects.by_slug(db, who, slug)
+    ask = cells.Ask(filter, (), (), experiment, deleted, children, cursor, limit=limit)
+    return _json(choosing.columns(db, who, project, ask, part=q, kind=kind))
+
+
+@router.get("/groups")
+def groups(
+    who: Signed, db: ReadDb, slug: str, by: str, metric: str = "", filter: Filter = "", experiment: Names = [],  # noqa: B006
+    deleted: bool = False, children: bool | None = None, limit: int = 100,
+) -> Response:  # fmt: skip
+    """How many runs have each value of a parameter, a tag or an attribute, and a metric's mean, lowest and highest in them."""
+    project = projects.by_slug(db, who, slug)
+    ask = cells.Ask(filter, (), (), experiment, deleted, children, limit=limit)
+    return _json(grouping.groups(db, who, project, ask, by, metric))
+
+
+@router.get("/importance")
+def importance(
+    who: Signed, db: ReadDb, slug: str, metric: str, filter: Filter = "", experiment: Names = [],  # noqa: B006
+    deleted: bool = False, children: bool | None = None,
+) -> Response:  # fmt: skip
+    """The parameters by how much a metric hangs on them, with direction and confidence."""
+    project = projects.by_slug(db, who, slug)
+    ask = cells.Ask(filter, (), (), experiment, deleted, children)
+    return _json(grouping.what_matters(db, who, project, ask, metric))
+
+
+@router.get("/series")
+def series(
+    request: Request, who: Signed, db: ReadDb, slug: str, key: str, run: Names = [], x: str = "step",  # noqa: B006
+    group: str = "", band: str = "range",
+) -> Response:  # fmt: skip
+    """One metric of up to 100 runs, at most 1,000 points each; `from` and `to` zoom in. `group`: the mean and the band of runs
+    that agree in a parameter, a tag or an attribute; `band` is their range or deviation."""
+    project = projects.by_slug(db, who, slug)
+    if not 1 <= len(run) <= MOST_RUNS:
+        raise BadInput(f"1 to {MOST_RUNS} runs can be asked for at once, not {len(run)}.", field="run")
+    if x not in charts.AXES:
+        raise BadInput("The axis is one of " + ", ".join(charts.AXES) + ".", field="x")
+    if band not in bands.KINDS or (group and x != "step"):
+        raise BadInput("A band is 'range' or 'deviation', over steps.", field="band")
+    low, high = (_bound(request, name) for name in ("from", "to"))
+    rows = counting.named(db, project.id, run)
+    if not group:
+        return _json(charts.lines(db, rows, key, x=x, low=low, high=high))
+    where = cells.scope(db, who, project, cells.Ask())
+    return _json(charts.bands_of(db, grouping.together(db, where, rows, group), key, low=low, high=high, kind=band))
+
+
+def _bound(request: Request, name: str) -> float | None:
+    value = request.query_params.get(name, "")
+    try:
+        found = float(value) if value else None
+    except ValueError:
+        found = math.nan
+    if found is not None and math.isnan(found):
+        raise BadInput(f"'{name}' must be a number, not '{value[:40]}'.", field=name)
+    return found
 
 
 def install(app: FastAPI) -> None:

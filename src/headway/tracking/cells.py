@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from headway.errors import BadInput
 from headway.people.rules import Who
 from headway.projects.tables import Project
-from headway.tracking import experiments, keys, query, runtable
+from headway.tracking import counting, experiments, keys, query, runtable
 from headway.tracking.search import Order, column_id, goal, parse_filter, parse_order, parse_orders
 
 MOST = 5000
@@ -36,6 +36,7 @@ _SAMPLED = {
         _RUNS
     ),
     "param": text("SELECT run_id, key_id, value, 0 FROM params WHERE run_id IN :runs LIMIT :most").bindparams(_RUNS),
+    "tag": text("SELECT run_id, key_id, value, 0 FROM tags WHERE run_id IN :runs LIMIT :most").bindparams(_RUNS),
 }
 _CHILDREN = text(
     "SELECT parent_uuid, COUNT(*) FROM runs WHERE parent_uuid IN :runs AND lifecycle = 'active' GROUP BY parent_uuid"
@@ -102,7 +103,7 @@ def page(db: Session, who: Who, project: Project, ask: Ask) -> dict[str, Any]:
         "children": [children.get(row.uuid, 0) for row in rows],
         "columns": [column.told() for column in columns],
         "next": token,
-        "total": query.count(db, where, clauses) if ask.count else None,
+        "total": counting.count(db, where, clauses) if ask.count else None,
     }
 
 
@@ -111,7 +112,9 @@ def scope(db: Session, who: Who, project: Project, ask: Ask) -> query.Scope:
     mine = {e.id for e in experiments.active(db, project.id)}
     asked = set(experiments.visible(db, who, ask.experiments)) if ask.experiments else mine
     lifecycle = "deleted" if ask.deleted else "active"
-    return query.Scope(sorted(asked & mine), lifecycle, bool(ask.filter.strip()) if ask.children is None else ask.children)
+    return query.Scope(
+        sorted(asked & mine), lifecycle, bool(ask.filter.strip()) if ask.children is None else ask.children
+    )
 
 
 def parse_column(name: str) -> Column:
@@ -129,12 +132,12 @@ def chosen(db: Session, rows: Sequence[Any]) -> list[Column]:
     found = []
     for kind, ranked in ranks(db, rows[:SAMPLE]).items():
         differing = [key for key, differs, _ in ranked if differs]
-        found += [Column(kind, key) for key in differing[: runtable.SHOWN]]
+        found += [Column(kind, key) for key in differing[: runtable.SHOWN] if kind != "tag"]
     return found
 
 
 def ranks(db: Session, rows: Sequence[Any]) -> dict[str, list[tuple[str, bool, float]]]:
-    """By kind (metric, param): (key, whether these runs differ in it, the share of them that have it), the telling ones first."""
+    """By kind (metric, param, tag): (key, whether these runs differ in it, the share that has it), the telling ones first."""
     found = {}
     asked = {"runs": [row.id for row in rows], "most": CELLS}
     for kind, statement in _SAMPLED.items():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
 
-from headway.tracking import history, runtable, series
+from headway.tracking import bands, history, runtable, series
+from headway.tracking.query import RunRow
 from headway.tracking.readout import RunFacts
 
 AXES = ("step", "time", "relative")
@@ -18,7 +19,7 @@ WIDE = 50.0
 
 def lines(
     db: Session,
-    runs: Sequence[RunFacts],
+    runs: Sequence[RunFacts | RunRow],
     key: str,
     *,
     x: str = "step",
@@ -29,26 +30,48 @@ def lines(
     "relative" (milliseconds since each run began).
     """
     found = []
-    asked = (low, high)
     for run in runs:
-        if key not in run.metrics:
+        if isinstance(run, RunFacts) and key not in run.metrics:
             continue
         origin = run.start_time or 0 if x == "relative" else 0
-        if x != "step":
-            low, high = (None if bound is None else bound + origin for bound in asked)
-            points = history.chart(db, run.id, key, most=history.CHART if low is None and high is None else 10**9)
-            if low is not None or high is not None:
-                keep = (points.times >= (low or 0)) & (points.times <= (math.inf if high is None else high))
-                points = series.for_chart(points.take(keep), history.CHART)
-            points = points.take(points.times.argsort(kind="stable"))
+        if x == "step":
+            points = history.chart(db, run.id, key, low=_step(low, math.ceil), high=_step(high, math.floor))
         else:
-            bounds = [None if b is None else int(b) for b in (low, high)]
-            points = history.chart(db, run.id, key, low=bounds[0], high=bounds[1])
+            least, most = (None if bound is None else bound + origin for bound in (low, high))
+            points = history.chart_in_time(db, run.id, key, low=least, high=most)
+        if not len(points):
+            continue
         position = points.steps if x == "step" else points.times - origin
-        values = [v if math.isfinite(v) else None for v in points.values.tolist()]
         found.append({"name": run.name or run.uuid[:8], "key": run.uuid, "start": run.start_time, "x": position.tolist(),
-                      "y": values})  # fmt: skip
+                      "y": _finite(points.values)})  # fmt: skip
     return {"series": found, "x": x}
+
+
+def _step(bound: float | None, towards: Callable[[float], int]) -> int | None:
+    """The nearest whole step inside a bound; none for one that is beyond all."""
+    return None if bound is None or not math.isfinite(bound) else towards(bound)
+
+
+def _finite(values: series.Floats) -> list[float | None]:
+    """What JSON can hold; a gap where a value is no number."""
+    return [value if math.isfinite(value) else None for value in values.tolist()]
+
+
+def bands_of(
+    db: Session, groups: Mapping[str, Sequence[int]], key: str, *, low: float | None, high: float | None, kind: str
+) -> dict[str, Any]:
+    """For each group of runs (name to the runs' numbers) the mean of a metric and the band around it, aligned on steps."""
+    runs = [run for group in groups.values() for run in group]
+    bounds = {"low": _step(low, math.ceil), "high": _step(high, math.floor)}
+    points = history.sampled(db, runs, key, **bounds, most=history.CHART)
+    found = []
+    for name, its in groups.items():
+        curves = [points[run] for run in its if len(points[run])]
+        made = bands.band(curves, kind)
+        if curves:
+            found.append({"key": name, "name": name, "runs": len(curves), "x": made.steps.tolist(), "y": _finite(made.mean),
+                          "low": _finite(made.low), "high": _finite(made.high), "count": made.count.tolist()})  # fmt: skip
+    return {"series": found, "x": "step"}
 
 
 def parallel(runs: Sequence[RunFacts], url: Callable[[str], str]) -> dict[str, Any]:

@@ -12,18 +12,17 @@ thousand runs and with a hundred thousand:
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
-from headway.storage import direct
-from headway.storage.direct import Sql
-from headway.tracking import keys
-from headway.tracking.conditions import PARTS, TABLES, Piece, among, attribute, fulfilled, marks, tested
+from headway.tracking import question
+from headway.tracking.conditions import Piece, tested
+from headway.tracking.question import WIDTH, Key, Question
+from headway.tracking.question import RunRow as RunRow
+from headway.tracking.question import Scope as Scope
 from headway.tracking.search import Clause, Order
 from headway.tracking.tables import HEAD
 from headway.web.paging import cursor, uncursor
@@ -33,140 +32,6 @@ FEW = 3000  # runs of a condition that are read without further thought
 SOME = 8000  # runs of a condition that are read rather than walk the order to its end
 AHEAD = 2000  # runs of an order that are looked at before the conditions are counted
 APART = 20  # experiments whose orders are walked each for itself and merged
-_INTEGERS = 2**62
-
-
-class RunRow(NamedTuple):
-    """A run as a search finds it."""
-
-    id: int
-    uuid: str
-    experiment_id: int
-    project_id: str
-    name: str
-    user_id: str
-    status: str
-    cause: str
-    start_time: int | None
-    end_time: int | None
-    lifecycle: str
-    artifact_uri: str
-    parent_uuid: str | None
-    version: int
-
-
-WIDTH = len(RunRow._fields)
-_COLUMNS = ", ".join(f"r.{name}" for name in RunRow._fields)
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Where to look: experiments by id, which lifecycle (active, deleted, None for both), and whether at children."""
-
-    experiment_ids: Sequence[int]
-    lifecycle: str | None = "active"
-    children: bool = True  # also runs that belong to another run
-
-
-@dataclass
-class _Key:
-    """One sort key: its class (0 a value; greater: NaN, then missing), its value, and the table (as `alias`) it is in."""
-
-    order: Order
-    rank: str
-    value: str
-    alias: str = ""
-    table: str = ""
-    key_id: int = -1
-
-    @property
-    def join(self) -> str:
-        """The table, for a run that may lack it."""
-        return f" LEFT JOIN {self.table} {self.alias} ON {self.alias}.run_id = r.id AND {self.alias}.key_id = {self.key_id}"
-
-
-class _Question:
-    """A search, and the statements it is made of."""
-
-    def __init__(self, db: Session, scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order]) -> None:
-        self.direct = direct.of(db)
-        self.sqlite, self.scope, self.clauses = self.direct.sqlite, scope, clauses
-        named = {c.key for c in clauses if c.kind in TABLES} | {o.key for o in orders if o.kind in TABLES}
-        self.ids = keys.find(db, named)
-        self.sort = [self._key(place, order) for place, order in enumerate(orders)]
-        if not any(o.kind == "attribute" and o.key == "start_time" for o in orders):
-            self.sort.append(self._key(len(self.sort), Order("attribute", "start_time", False)))
-
-    def _key(self, place: int, order: Order) -> _Key:
-        if order.kind == "attribute":
-            column = attribute(order.key)
-            return _Key(order, f"CASE WHEN {column} IS NULL THEN 1 ELSE 0 END", column)
-        if order.kind not in TABLES:
-            raise BadInput(f"Runs can't be sorted by {order.kind}.")
-        alias = f"s{place}"
-        if order.kind == "metric":
-            value = f"{alias}.{PARTS[order.of]}"
-            nan = f"{alias}.is_nan" if order.of == "last" else f"{value} IS NULL"
-            rank = f"CASE WHEN {alias}.run_id IS NULL THEN 2 WHEN {nan} THEN 1 ELSE 0 END"
-        else:
-            value, rank = f"{alias}.value", f"CASE WHEN {alias}.run_id IS NULL THEN 1 ELSE 0 END"
-        return _Key(order, rank, value, alias, TABLES[order.kind], self.ids.get(order.key, -1))
-
-    def rows(self, text: str, values: Sequence[Any]) -> list[Any]:
-        """What a statement answers."""
-        return self.direct.rows(Sql(text), values)
-
-    def within(self) -> Piece:
-        """The condition that a run `r` is in the scope, but for its experiment."""
-        test, values = "", list[Any]()
-        if self.scope.lifecycle is not None:
-            test, values = " AND r.lifecycle = ?", [self.scope.lifecycle]
-        return (test if self.scope.children else f"{test} AND r.parent_uuid IS NULL"), values
-
-    def checks(self, skipped: Sequence[Clause] = (), *, sets: str = "") -> Piece:
-        """The conditions of the clauses but the skipped ones, as ` AND ...`. `sets`: the column with the run's number, to be
-        looked up in what indexes tell; without it each run is asked."""
-        found: list[str] = []
-        values: list[Any] = []
-        for clause in self.clauses:
-            if any(clause is one for one in skipped):
-                continue
-            listed = self.listed(clause) if sets else None
-            if listed is not None:
-                found.append(f" AND {sets} IN ({listed[0]})")
-                values += listed[1]
-            else:
-                test, its = fulfilled(self.sqlite, clause, self.ids.get(clause.key))
-                found.append(f" AND {test}")
-                values += its
-        return "".join(found), values
-
-    def listed(self, clause: Clause) -> Piece | None:
-        """The statement that lists the runs fulfilling a clause, where an index can."""
-        if clause.kind in TABLES and clause.key not in self.ids:
-            return ("SELECT id AS run_id FROM runs WHERE false", []) if clause.op != "IS NULL" else None
-        return among(self.sqlite, clause, self.ids.get(clause.key), self.scope.experiment_ids)
-
-    def experiments(self, table: str) -> Piece:
-        """The condition that a row belongs to the experiments."""
-        ids = list(self.scope.experiment_ids)
-        return (f"{table}.experiment_id = ?", ids) if len(ids) == 1 else (f"{table}.experiment_id IN {marks(ids)}", ids)
-
-    def ordered(self, skip: int = 0, walked: bool = False) -> str:
-        """The ORDER BY. `walked`: all rows have the first key, and come by its index."""
-        found: list[str] = []
-        for place, key in enumerate(self.sort):
-            if not (walked and place == 0) and not _never_missing(key):
-                found.append(key.rank)
-            direction = "" if key.order.ascending else " DESC"
-            if walked and place == 0 and key.table and not self.sqlite and key.order.kind != "metric":
-                found.append(f"substr({key.value}, 1, {HEAD}){direction}")
-            found.append(f"{key.value}{direction}")
-        return f" ORDER BY {', '.join([*found, 'r.uuid'])} LIMIT ?" + (" OFFSET ?" if skip else "")
-
-    def selected(self) -> str:
-        """The columns of the runs and of the sort keys."""
-        return f"SELECT {_COLUMNS}, {', '.join(f'{key.rank}, {key.value}' for key in self.sort)}"
 
 
 def find_runs(
@@ -181,12 +46,12 @@ def find_runs(
         raise BadInput(f"Invalid value {limit} for parameter 'max_results' supplied: It must be between 1 and {MOST}.")
     if not scope.experiment_ids:
         return [], ""
-    mark = _mark(scope, clauses, orders)
-    q = _Question(db, scope, clauses, orders)
+    mark = question.mark(scope, clauses, orders)
+    q = Question(db, scope, clauses, orders)
     after: list[Any] | None = None
     if token:
         values = uncursor(token, 2 * len(q.sort) + 2)
-        if values[0] != mark or not isinstance(values[-1], str) or not _sound(q, values[1:-1]):
+        if values[0] != mark or not isinstance(values[-1], str) or not question.sound(q, values[1:-1]):
             raise BadInput("Invalid page token: it is not one of this search.", hint="Start at the first page again.")
         after = values[1:]
     rows = _page(q, after, limit + 1, skip)
@@ -196,39 +61,8 @@ def find_runs(
     return found, cursor([mark, *rows[limit - 1][WIDTH:], found[-1].uuid])
 
 
-def count(db: Session, scope: Scope, clauses: Sequence[Clause]) -> int:
-    """How many runs fulfil the clauses."""
-    if not scope.experiment_ids:
-        return 0
-    q = _Question(db, scope, clauses, [])
-    within, values = q.within()
-    driver = _fewest(q) if clauses else None
-    if driver is None:
-        mine, ids = q.experiments("r")
-        checks, more = q.checks()
-        return int(q.rows(f"SELECT COUNT(*) FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more])[0][0])  # noqa: S608
-    clause, (listed, its), number = driver
-    if (
-        len(clauses) == 1
-        and clause.kind in TABLES
-        and scope.children
-        and scope.lifecycle == "active"
-        and not _deleted(q)
-    ):
-        return number
-    mine, ids = q.experiments("r")
-    checks, more = q.checks([clause])
-    text = f"SELECT COUNT(*) FROM ({listed}) d CROSS JOIN runs r WHERE r.id = d.run_id AND {mine}{within}{checks}"  # noqa: S608
-    return int(q.rows(text, [*its, *ids, *values, *more])[0][0])
-
-
-def _deleted(q: _Question) -> bool:
-    mine, ids = q.experiments("runs")
-    return bool(q.rows(f"SELECT 1 FROM runs WHERE {mine} AND lifecycle = 'deleted' LIMIT 1", ids))  # noqa: S608
-
-
 # ------------------------------------------------------------------ ways to a page
-def _page(q: _Question, after: list[Any] | None, limit: int, skip: int) -> list[Any]:
+def _page(q: Question, after: list[Any] | None, limit: int, skip: int) -> list[Any]:
     few = _some_few(q)
     if few is not None:
         return _driven(q, few, after, limit, skip)
@@ -243,7 +77,7 @@ def _page(q: _Question, after: list[Any] | None, limit: int, skip: int) -> list[
             rows = _walked(q, after, limit, 0, having=True if _first(q).table else None, edge=edge)
             if len(rows) >= limit:
                 return rows
-            driver = _fewest(q) if q.clauses else None
+            driver = question.fewest(q) if q.clauses else None
             if driver is not None and driver[2] == 0:
                 return []
             if driver is not None and driver[2] <= SOME:
@@ -252,7 +86,7 @@ def _page(q: _Question, after: list[Any] | None, limit: int, skip: int) -> list[
     return _whole(q, after, limit, skip)
 
 
-def _whole(q: _Question, after: list[Any] | None, limit: int, skip: int, sets: bool = False) -> list[Any]:
+def _whole(q: Question, after: list[Any] | None, limit: int, skip: int, sets: bool = False) -> list[Any]:
     """The order to its end: runs that have the first key, then those that lack it."""
     first = _first(q)
     if not first.table or first.key_id < 0:
@@ -270,12 +104,12 @@ def _whole(q: _Question, after: list[Any] | None, limit: int, skip: int, sets: b
     return rows
 
 
-def _demanded(q: _Question) -> bool:
+def _demanded(q: Question) -> bool:
     """Whether a condition asks for the first key, so that no run that lacks it can be found."""
     return any(c.op not in ("!=", "IS NULL") for c in q.clauses if _same(c, _first(q).order))
 
 
-def _first(q: _Question) -> _Key:
+def _first(q: Question) -> Key:
     return q.sort[0]
 
 
@@ -283,13 +117,13 @@ def _same(clause: Clause, order: Order) -> bool:
     return (clause.kind, clause.key, clause.of) == (order.kind, order.key, order.of)
 
 
-def _narrows(q: _Question) -> list[Clause]:
+def _narrows(q: Question) -> list[Clause]:
     """Conditions on the very value that is sorted by: they narrow the walk through its index."""
     first = _first(q)
     return [c for c in q.clauses if first.table and first.key_id >= 0 and _same(c, first.order) and c.op != "IS NULL"]
 
 
-def _some_few(q: _Question) -> tuple[Clause, Piece] | None:
+def _some_few(q: Question) -> tuple[Clause, Piece] | None:
     """A condition that holds for few runs, if an index tells so at once."""
     for clause in q.clauses:
         if clause.op in ("LIKE", "ILIKE"):
@@ -302,25 +136,13 @@ def _some_few(q: _Question) -> tuple[Clause, Piece] | None:
     return None
 
 
-def _fewest(q: _Question) -> tuple[Clause, Piece, int] | None:
-    """The condition that holds for the fewest runs (of any lifecycle), and for how many."""
-    found: tuple[Clause, Piece, int] | None = None
-    for clause in q.clauses:
-        listed = q.listed(clause)
-        if listed is not None:
-            number = int(q.rows(f"SELECT COUNT(*) FROM ({listed[0]}) a", listed[1])[0][0])  # noqa: S608
-            if found is None or number < found[2]:
-                found = (clause, listed, number)
-    return found
-
-
-def _driven(q: _Question, driver: tuple[Clause, Piece], after: list[Any] | None, limit: int, skip: int) -> list[Any]:
+def _driven(q: Question, driver: tuple[Clause, Piece], after: list[Any] | None, limit: int, skip: int) -> list[Any]:
     """The page out of the runs that fulfil one condition."""
     clause, (listed, values) = driver
     mine, ids = q.experiments("r")
     within, more = q.within()
     checks, tests = q.checks([clause])
-    beyond, seen = _beyond(q, after)
+    beyond, seen = question.beyond(q, after)
     joins = "".join(key.join for key in q.sort if key.table)
     text = (
         f"{q.selected()} FROM ({listed}) d CROSS JOIN runs r{joins}"
@@ -330,13 +152,13 @@ def _driven(q: _Question, driver: tuple[Clause, Piece], after: list[Any] | None,
 
 
 def _walked(
-    q: _Question, after: list[Any] | None, limit: int, skip: int, *, having: bool | None, edge: Any = None, sets: bool = False
+    q: Question, after: list[Any] | None, limit: int, skip: int, *, having: bool | None, edge: Any = None, sets: bool = False
 ) -> list[Any]:  # fmt: skip
     """`having`: only runs with a value for the first key (True), only those without (False), all (None).
 
     `edge`: the walk goes no further than this value of the first key.
     """
-    first, within, (beyond, seen) = _first(q), q.within(), _beyond(q, after)
+    first, within, (beyond, seen) = _first(q), q.within(), question.beyond(q, after)
     joins = "".join(key.join for place, key in enumerate(q.sort) if key.table and not (place == 0 and having))
     if having:
         test, values = _range(q, after, edge)
@@ -351,7 +173,7 @@ def _walked(
     return q.rows(text, [*values, *within[1], *tests, *seen, limit, *([skip] if skip else [])])
 
 
-def _having(q: _Question) -> int:
+def _having(q: Question) -> int:
     """How many runs of the answer have a value for the first key."""
     first, within, (test, values) = _first(q), q.within(), _range(q, None, None)
     checks, tests = q.checks(_narrows(q))
@@ -359,7 +181,7 @@ def _having(q: _Question) -> int:
     return int(q.rows(f"{text}{within[0]}{checks}", [*values, *within[1], *tests])[0][0])
 
 
-def _range(q: _Question, after: list[Any] | None, edge: Any, experiment: int | None = None) -> Piece:
+def _range(q: Question, after: list[Any] | None, edge: Any, experiment: int | None = None) -> Piece:
     """The part of the first key's index that is walked: from the last page's end, as far as `edge`."""
     first = _first(q)
     table, up = first.alias or "r", first.order.ascending
@@ -383,7 +205,7 @@ def _range(q: _Question, after: list[Any] | None, edge: Any, experiment: int | N
     return test, values
 
 
-def _edge(q: _Question, after: list[Any] | None, ahead: int) -> Any:
+def _edge(q: Question, after: list[Any] | None, ahead: int) -> Any:
     """The first key's value `ahead` rows further on in its index; None where its end is nearer, or it has no index."""
     first = _first(q)
     if (first.table and first.key_id < 0) or (not first.table and first.order.key != "start_time"):
@@ -408,41 +230,3 @@ def _edge(q: _Question, after: list[Any] | None, ahead: int) -> Any:
         text = f"SELECT {column} AS v FROM {source} WHERE {test} {order} 1 OFFSET {ahead}"  # noqa: S608
     found = q.rows(text, values)
     return found[0][0] if found else None
-
-
-def _never_missing(key: _Key) -> bool:
-    return key.order.kind == "attribute" and key.order.key != "end_time"
-
-
-def _beyond(q: _Question, after: list[Any] | None) -> Piece:
-    """Rows after the one whose sort values are `after`, written from the last key to the first."""
-    if after is None:
-        return "", []
-    found, values = "r.uuid > ?", [after[-1]]
-    for place in range(len(q.sort) - 1, -1, -1):
-        key, rank, value = q.sort[place], after[2 * place], after[2 * place + 1]
-        if rank == 0:
-            sign = ">" if key.order.ascending else "<"
-            found, values = f"({key.value} {sign} ? OR ({key.value} = ? AND {found}))", [value, value, *values]
-        if not _never_missing(key):
-            found, values = f"({key.rank} > {int(rank)} OR ({key.rank} = {int(rank)} AND {found}))", values
-    return f" AND {found}", values
-
-
-def _sound(q: _Question, values: Sequence[Any]) -> bool:
-    """Whether a token holds sort values that this search could have given."""
-    for key, rank, value in zip(q.sort, values[::2], values[1::2], strict=True):
-        if isinstance(rank, bool) or rank not in (0, 1, 2):
-            return False
-        numeric = key.order.kind == "metric" or key.order.key in ("start_time", "end_time")
-        if rank == 0 and (isinstance(value, bool) or not isinstance(value, int | float if numeric else str)):
-            return False
-        if isinstance(value, int) and abs(value) >= _INTEGERS:
-            return False
-    return True
-
-
-def _mark(scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order]) -> str:
-    """A short mark of the question, so that a token of one search is refused by another."""
-    text = repr((sorted(scope.experiment_ids), scope.lifecycle, scope.children, list(clauses), list(orders)))
-    return hashlib.blake2s(text.encode(), digest_size=6).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -157,14 +157,17 @@ class Kept(Generic[T]):
                 self._bytes -= freed
 
 
-_documents: WeakKeyDictionary[Engine, Kept[bytes]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[Engine, dict[str, Any]] = WeakKeyDictionary()
 _DOCUMENT_BYTES = 32 << 20
+
+
+def of_engine(db: Session, name: str, make: Callable[[], T]) -> T:
+    """What this process keeps about this database under a name; made when it is first asked for."""
+    mine = _kept.setdefault(db.get_bind().engine, {})
+    found: T = mine[name] if name in mine else mine.setdefault(name, make())
+    return found
 
 
 def documents(db: Session) -> Kept[bytes]:
     """Serialised runs of this database."""
-    engine = db.get_bind().engine
-    found = _documents.get(engine)
-    if found is None:
-        found = _documents[engine] = Kept(_DOCUMENT_BYTES)
-    return found
+    return of_engine(db, "documents", lambda: Kept[bytes](_DOCUMENT_BYTES))
