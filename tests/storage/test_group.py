@@ -142,6 +142,7 @@ def test_the_driver_and_sessions_share_a_transaction(database: Database) -> None
         return work
 
     async def all_at_once() -> list[Any]:
+        futures: list[Any]
         busy = Busy(database)
         futures = [
             database.group_direct(straight(False)),

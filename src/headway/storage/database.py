@@ -120,10 +120,10 @@ class Database:
         future: asyncio.Future[T] = self._group.submit(work, needs_session=True, loop=loop)
         return future
 
-    def group_direct(self, work: Callable[[Direct], T]) -> asyncio.Future[T]:
-        """As `group_soon`, for a work that needs the driver and no session."""
+    def group_direct(self, work: Callable[[Direct], T], order: str = "") -> asyncio.Future[T]:
+        """As `group_soon`, for a work that needs the driver and no session. `order` names the row that it locks first."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = self._group.submit(work, needs_session=False, loop=loop)
+        future: asyncio.Future[T] = self._group.submit(work, needs_session=False, loop=loop, order=order)
         return future
 
     def close(self) -> None:

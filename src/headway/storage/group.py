@@ -47,10 +47,10 @@ Work = Callable[[Any], Any]
 class Item:
     """A work that waits, and who is to be told: a thread by a future, or an event loop by one of its own."""
 
-    __slots__ = ("error", "future", "loop", "needs_session", "result", "work")
+    __slots__ = ("error", "future", "loop", "needs_session", "order", "result", "work")
 
-    def __init__(self, work: Work, needs_session: bool, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.work, self.needs_session, self.loop = work, needs_session, loop
+    def __init__(self, work: Work, needs_session: bool, loop: asyncio.AbstractEventLoop | None, order: str) -> None:
+        self.work, self.needs_session, self.loop, self.order = work, needs_session, loop, order
         self.future: Any = Future() if loop is None else loop.create_future()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -78,9 +78,15 @@ class Group:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def submit(self, work: Work, *, needs_session: bool, loop: asyncio.AbstractEventLoop | None = None) -> Any:
-        """A future of the work's result; with `loop` one of that event loop, on whose thread this must be called."""
-        item = Item(work, needs_session, loop)
+    def submit(
+        self, work: Work, *, needs_session: bool, loop: asyncio.AbstractEventLoop | None = None, order: str = ""
+    ) -> Any:
+        """A future of the work's result; with `loop` one of that event loop, on whose thread this must be called.
+
+        `order` names the row that the work locks: works that share a transaction run in its order, so that two servers on one
+        PostgreSQL don't lock the same rows crosswise.
+        """
+        item = Item(work, needs_session, loop, order)
         if self._thread is None or self._closed:
             self._start()
         self._queue.put(item)
@@ -110,7 +116,7 @@ class Group:
                     batch.append(self._queue.get_nowait())
                 except queue.Empty:
                     break
-            items = [item for item in batch if item is not None]
+            items = sorted((item for item in batch if item is not None), key=lambda item: item.order)
             if items:
                 self._commit(items)
                 self._tell(items)

@@ -47,7 +47,8 @@ async def put(request: Request, run_id: str) -> Response:
     prepare = partial(_prepare, body)
     packed = prepare() if len(body) < 10_000 else await to_thread.run_sync(prepare)
     once = hashlib.sha256(key.encode()).hexdigest() if key else ""
-    fresh = await host.database.group_direct(partial(_write, who=who, run_id=run_id, once=once, packed=packed))
+    work = partial(_write, who=who, run_id=run_id, once=once, packed=packed)
+    fresh = await host.database.group_direct(work, order=run_id)
     told = {"points": sum(one.short.points for one in packed.values()), "repeated": not fresh}
     return Response(orjson.dumps(told), media_type="application/json")
 

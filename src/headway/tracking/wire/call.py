@@ -169,7 +169,7 @@ RawAnswer = Callable[[Call], Awaitable[Response]]
 @dataclass(frozen=True)
 class Endpoint:
     """How a method and path of the protocol is answered: by reading (`read`), in a group commit (`write`; `direct`: its answer
-    is the work to do there with the driver, made of values that it has checked), or as it likes (`raw`)."""
+    is the run and the work to do there with the driver, made of values that it has checked), or as it likes (`raw`)."""
 
     answer: Any
     mode: str
@@ -250,7 +250,8 @@ async def answer(request: Request) -> Response:
     values = _query(request) if method == "GET" else await body_of(request)
     call = Call(request, host, who, values, path, writing=found.mode == "write")
     if found.mode == "direct":
-        return respond(await host.database.group_direct(found.answer(call)))
+        run, work = found.answer(call)
+        return respond(await host.database.group_direct(work, order=run))
     if found.mode == "read":
         try:
             return respond(await to_thread.run_sync(_read, found.answer, call))

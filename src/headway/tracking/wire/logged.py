@@ -13,7 +13,7 @@ from headway.tracking import limits, service
 from headway.tracking.record import Batch, Metric
 from headway.tracking.wire.call import Call, endpoint
 
-Work = Callable[[Direct], None]
+Work = tuple[str, Callable[[Direct], None]]  # the run, and what to do
 _MOST_TIME = 2**63 - 1
 
 
@@ -23,7 +23,7 @@ def run_id(call: Call) -> str:
 
 
 def _write(call: Call, uuid: str, batch: Batch) -> Work:
-    return partial(service.log, who=call.who, run_id=uuid, batch=batch)
+    return uuid, partial(service.log, who=call.who, run_id=uuid, batch=batch)
 
 
 @endpoint("POST", "runs/log-metric", mode="direct")
