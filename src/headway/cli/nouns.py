@@ -24,6 +24,8 @@ NOUNS: dict[str, tuple[str, str]] = {
     "env": ("env", "The packages that a project's code runs with."),
     "import": ("importing", "Bring runs, models and files over from MLflow."),
     "export": ("exporting", "Write runs, models and files for MLflow to open."),
+    "backup": ("backup", "Write everything into one file, while it runs."),
+    "restore": ("restoring", "Make a home folder of a backup."),
     "people": ("people", "Who may do what in a project."),
     "token": ("token", "Tokens for programs."),
 }
