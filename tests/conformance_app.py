@@ -62,7 +62,9 @@ class Conformance:
 
 def main(port: int, home: Path) -> None:
     """Serve until stopped."""
-    app: ASGIApp = Conformance(World(home))
+    app: ASGIApp = Conformance(
+        World(home, body_mb=64)
+    )  # the suite sends the largest profile of a dataset that MLflow allows
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off")
 
 

@@ -1,5 +1,7 @@
 """Places of artifacts: what is kept, what is refused, and how names are put below them."""
 
+from pathlib import Path
+
 import pytest
 
 from headway.errors import BadInput
@@ -13,7 +15,7 @@ from headway.tracking import locations
         ("", ""),
         ("s3://bucket/root/", "s3://bucket/root"),
         ("file:///mnt/x", "file:///mnt/x"),
-        ("relative/place", "relative/place"),
+        ("relative/place", str(Path.cwd() / "relative/place")),
         ("mlflow-artifacts:/team/a", "mlflow-artifacts:/team/a"),
         ("mysql://u:p@host/db?driver=d", "mysql://u:p@host/db?driver=d"),
     ],

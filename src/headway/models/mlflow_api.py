@@ -273,7 +273,20 @@ def download_uri(call: Call, db: Session) -> dict[str, Any]:
     row = _row(call, db)
     if artifacts.used(db, row.uuid):
         return {"artifact_uri": f"mlflow-artifacts:/versions/{row.uuid}/artifacts"}
-    return {"artifact_uri": row.source}
+    return {"artifact_uri": _origin(call, db, row)}
+
+
+def _origin(call: Call, db: Session, row: ModelVersion) -> str:
+    """What a version was registered with; of a copy, what the first one was."""
+    for _ in range(32):
+        name, _, number = row.source.removeprefix("models:/").rpartition("/")
+        if not row.source.startswith("models:/") or not number.isdigit() or not name:
+            break
+        try:
+            row = service.version(db, call.who, row.project_id, name, number)
+        except NotFound:  # deleted since
+            break
+    return row.source
 
 
 @endpoint("POST", "model-versions/set-tag")

@@ -201,11 +201,13 @@ def add_version(
 ) -> Version:  # fmt: skip
     """The next version of a model; takes hold of the files of its source. The caller has checked the rights."""
     # The row is locked, so that of two callers each gets a number of its own.
-    db.execute(select(RegisteredModel.id).where(RegisteredModel.id == row.id).with_for_update())
-    last = db.scalar(select(func.max(ModelVersion.number)).where(ModelVersion.model_id == row.id))
+    used = db.scalar(select(RegisteredModel.last_number).where(RegisteredModel.id == row.id).with_for_update()) or 0
+    row.last_number = 1 + max(
+        used, db.scalar(select(func.max(ModelVersion.number)).where(ModelVersion.model_id == row.id)) or 0
+    )
     moment = now_ms()
     version = ModelVersion(
-        uuid=f"v-{new_id()}", model_id=row.id, project_id=row.project_id, number=(last or 0) + 1, stage="None",
+        uuid=f"v-{new_id()}", model_id=row.id, project_id=row.project_id, number=row.last_number, stage="None",
         description=limits.text(description, "description", DESCRIPTION), user_name=who.name, source=source.text,
         run_uuid=source.run, logged_model=source.logged_model, run_link=limits.text(run_link, "run_link", 500),
         created_at=moment, updated_at=moment,

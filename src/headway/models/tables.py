@@ -24,6 +24,9 @@ class RegisteredModel(Base):
     name: Mapped[str] = mapped_column(String(256))
     description: Mapped[str] = mapped_column(Text, default="")
     is_prompt: Mapped[bool] = mapped_column(default=False)
+    last_number: Mapped[int] = mapped_column(
+        Integer, default=0, server_default="0"
+    )  # a deleted version's is not used again
     created_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
 

@@ -118,15 +118,12 @@ def remove(db: Session, who: Who, uuid: str) -> None:
 def tag(db: Session, row: EvalDataset, changes: dict[str, Any]) -> None:
     """Set tags; one without a value stays as it is."""
     row.tags = json.dumps(json.loads(row.tags) | {k: v for k, v in clean(changes).items() if v is not None})
-    row.updated_at = now_ms()
-    row.updated_by = limits.text(changes.get(USER), USER, 255) or row.updated_by
     db.flush()
 
 
 def untag(db: Session, row: EvalDataset, key: str) -> None:
     """Remove a tag; nothing happens where it isn't."""
     row.tags = json.dumps({k: v for k, v in json.loads(row.tags).items() if k != key})
-    row.updated_at = now_ms()
     db.flush()
 
 

@@ -1,12 +1,13 @@
 """Where the files of an experiment go: into the server's own store, or to a place that the client reaches by itself.
 
 A foreign place (`s3://bucket/x`, `file:///mnt/x`) is kept and handed to the client, which reads and writes it with its own
-credentials; the server never touches it, so it can neither show, nor deploy, nor delete what lies there. Pure.
+credentials; the server never touches it, so it can neither show, nor deploy, nor delete what lies there.
 """
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -37,6 +38,8 @@ def check(location: Any) -> str:
                 hint="Leave artifact_location out.",
                 field="artifact_location",
             )
+    if is_local(text) and not text.startswith(("/", "file:")):
+        text = str(Path.cwd() / text)  # one place, as MLflow makes it, not one for each client's working folder
     return text.rstrip("/") or "/"
 
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from headway.people import guard
 from headway.tracking.wire import artifacts, call, experiments, logged_models, runs
 from headway.web import front
 
@@ -41,8 +42,17 @@ def install(app: FastAPI) -> None:
     front.install(app, "/api/2.0/mlflow/", _answer, _METHODS)
 
 
+async def file_of_run(request: Request) -> Response:
+    """`GET /get-artifact?run_id=&path=`, where MLflow's own server has it too."""
+    who = await guard.signed(request)
+    asked = call.Call(request, request.app.state.host, who, dict(request.query_params), {})
+    found: Response = await artifacts.get_of_run(asked)
+    return found
+
+
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _answer = call.guarded(call.answer)
+router.routes.append(Route("/get-artifact", call.guarded(file_of_run), methods=["GET"], include_in_schema=False))
 router.routes.append(Route("/version", version, methods=["GET"], include_in_schema=False))
 for _prefix in ("/api", "/ajax-api"):
     router.routes.append(Route(f"{_prefix}/3.0/mlflow/server-info", server_info, methods=["GET"]))
