@@ -89,6 +89,24 @@ def values(found: Found, posted: Mapping[str, Any], form: Form) -> dict[str, Any
     return given
 
 
+def again(found: Found, given: Mapping[str, Any], limits: RunLimits) -> dict[str, str]:
+    """An earlier run's parameters and limits, as if they had just been posted."""
+    posted: dict[str, str] = {}
+    for parameter in found.parameters:
+        name, value = PREFIX + parameter.name, given.get(parameter.name, parameter.default)
+        if parameter.type == "bool" and not parameter.choices:
+            posted |= {name: "on"} if value in (True, "True", "true", "1") else {}
+        elif parameter.name not in given:
+            posted[name] = _text(parameter)
+        else:
+            posted[name] = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    known = {parameter.name for parameter in found.parameters if parameter.type != "code"}
+    posted["more"] = "\n".join(f"{name} = {value}" for name, value in given.items() if name not in known)
+    seconds = {"timeout_min": limits.timeout_s, "cell_timeout_min": limits.cell_timeout_s}
+    posted |= {name: f"{value / 60:g}" for name, value in seconds.items() if value}
+    return posted | ({"memory_mb": str(limits.memory_mb)} if limits.memory_mb else {})
+
+
 def limits(form: Form) -> RunLimits:
     """The limits posted: minutes and MiB."""
     minutes = form.number("timeout_min", least=1 / 60, most=1e6)

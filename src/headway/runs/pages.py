@@ -46,11 +46,19 @@ _ZONES = sorted(zone for zone in available_timezones() if "/" in zone and not zo
 
 @router.get("/p/{slug}/new-run")
 def new_page(
-    request: Request, who: Signed, db: ReadDb, host: HostDep, slug: str, path: str = "", when: str = "now"
-) -> Response:
-    """The form; `?path=` chooses the file."""
+    request: Request, who: Signed, db: ReadDb, host: HostDep, slug: str, path: str = "", when: str = "now", like: str = ""
+) -> Response:  # fmt: skip
+    """The form; `?path=` chooses the file, `?like=` a run whose parameters and limits it begins with."""
     project = projects.by_slug(db, who, slug, RUN)
-    return _form(request, db, host, project, path, {"when": when})
+    if not like:
+        return _form(request, db, host, project, path, {"when": when})
+    row = service.get(db, who, project, like)
+    try:
+        file = service.look(host, project, path or row.path)
+    except HeadwayError:  # it is gone, or broken by now; the form says so
+        return _form(request, db, host, project, path or row.path, {"when": when})
+    before = forms.again(file.found, row.given, launch.limits_of(row))
+    return _form(request, db, host, project, file.path, {"when": when, **before}, {})
 
 
 @router.get("/p/{slug}/new-run/fields")

@@ -56,7 +56,12 @@ def versions(db: Session, uuids: Sequence[str]) -> list[Any]:
 def picture(db: Session, row: Any) -> Picture:
     """A run as it is now."""
     (facts,) = readout.facts(db, [row])
-    return Picture(row.uuid, row.id, row.version, facts, _counts(facts))
+    return of_facts(facts)
+
+
+def of_facts(facts: RunFacts) -> Picture:
+    """A run as its facts say."""
+    return Picture(facts.uuid, facts.id, facts.version, facts, _counts(facts))
 
 
 def look(db: Session, known: Iterable[tuple[Picture, Any]]) -> list[tuple[Picture, dict[str, Any]]]:

@@ -51,7 +51,7 @@ def compare_page(
     project = projects.by_slug(db, who, slug)
     found = chosen(db, who, project, runs)
     baseline = next((run for run in found if run.uuid == base), found[0] if found else None)
-    metrics, params = _metrics(found), runtable.diff([run.params for run in found])
+    metrics, params = _metrics(found), _params(found)
     words = q.lower().split()
     return page(
         request, "tracking/compare.html", who=who, project=project, title="Compare",
@@ -99,7 +99,14 @@ def _more(db: Session, host: Host, found: list[RunFacts], baseline: RunFacts, wo
 
 def _metrics(runs: list[RunFacts]) -> list[DiffRow]:
     rows = runtable.diff([{key: m.last for key, m in run.metrics.items()} for run in runs])
-    return [row for row in rows if not row.key.startswith(SYSTEM)]
+    found = [row for row in rows if not row.key.startswith(SYSTEM)]
+    return sorted(found, key=lambda row: (not row.differs, sum(v is None for v in row.values)))
+
+
+def _params(runs: list[RunFacts]) -> list[DiffRow]:
+    """What most of them have comes first."""
+    rows = runtable.diff([run.params for run in runs])
+    return sorted(rows, key=lambda row: (not row.differs, sum(v is None for v in row.values)))
 
 
 def _shown(row: DiffRow, runs: int, all_: bool, words: list[str]) -> bool:
@@ -133,7 +140,7 @@ def table(runs: list[RunFacts], all_: bool) -> list[list[str]]:
     rows = [["", "", *(run.name or run.uuid[:8] for run in runs)], ["run", "id", *(run.uuid for run in runs)],
             ["run", "status", *(runtable.state(run) for run in runs)],
             ["run", "duration_ms", *("" if run.duration is None else str(run.duration) for run in runs)]]  # fmt: skip
-    for kind, found in (("metric", _metrics(runs)), ("param", runtable.diff([run.params for run in runs]))):
+    for kind, found in (("metric", _metrics(runs)), ("param", _params(runs))):
         for row in found:
             if _shown(row, len(runs), all_, []):
                 values = ("" if v is None else repr(v) if isinstance(v, float) else v for v in row.values)

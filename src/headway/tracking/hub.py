@@ -28,6 +28,7 @@ from headway.people.tables import Member
 from headway.storage.database import Database
 from headway.tracking import changes
 from headway.tracking.changes import Picture
+from headway.tracking.readout import RunFacts
 from headway.tracking.tables import Run
 
 log = logging.getLogger("headway.live")
@@ -166,9 +167,19 @@ class Hub:
                 followed.left_at = None
                 for message in followed.since(viewer.seen.setdefault(run, followed.picture.version)):
                     viewer.offer(message)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="headway-live", daemon=True)
-                self._thread.start()
+            self._begin()
+
+    def expect(self, run: RunFacts) -> None:
+        """A page of this run was just made and will follow it in a moment: remember what comes from now on."""
+        with self._lock:
+            if run.uuid not in self._runs:
+                self._runs[run.uuid] = _Followed(changes.of_facts(run), left_at=time.monotonic())
+                self._begin()
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="headway-live", daemon=True)
+            self._thread.start()
 
     def leave(self, viewer: Viewer) -> None:
         """Forget a viewer."""

@@ -42,8 +42,11 @@ def footer(read: Callable[[int, int], bytes], size: int) -> Footer:
         raise NotParquet("its footer is too large")
     try:
         meta = _Compact(read(size - 8 - length, size - 8)).struct()
-        return Footer(int(meta[3]), len(meta.get(4, [])), _leaves(meta[2]), _text(meta.get(6, b"")))
-    except (IndexError, KeyError, TypeError, struct.error, RecursionError) as error:
+        rows, groups = meta[3], meta.get(4, [])
+        if not isinstance(rows, int) or not isinstance(groups, list):
+            raise TypeError
+        return Footer(rows, len(groups), _leaves(meta[2]), _text(meta.get(6, b"")))
+    except (IndexError, KeyError, TypeError, AttributeError, ValueError, struct.error, RecursionError) as error:
         raise NotParquet("its footer is broken") from error
 
 
