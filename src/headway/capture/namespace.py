@@ -18,6 +18,7 @@ __all__ = ["look"]
 NAMES_LIMIT = 400
 ATTRIBUTES_LIMIT = 60
 _SKIP = frozenset(("In", "Out", "exit", "quit", "get_ipython", "open"))
+_SETTINGS = ("config", "cfg", "conf", "param", "setting", "arg", "option", "hyper")
 _TEACHABLE = ("fit", "train", "predict", "forward", "train_step", "training_step")
 
 
@@ -52,7 +53,34 @@ def _tell(value: Any, sites: Sites) -> dict[str, Any] | None:
         if small is not ...:
             return {"v": small}
         return _series_of(value) if isinstance(value, dict) else None
-    return _teachable(value, sites)
+    return _settings(value, sites) or _teachable(value, sites)
+
+
+def _settings(value: Any, sites: Sites) -> dict[str, Any] | None:
+    """An instance of a class of settings: a dataclass, a pydantic model or the like whose class is called so."""
+    kind = type(value)
+    fields = getattr(kind, "__dataclass_fields__", None) or getattr(kind, "__pydantic_fields__", None)
+    simple = kind.__name__ in ("SimpleNamespace", "ConfigDict")
+    if not (simple or (fields and user_class(kind, sites) and any(w in kind.__name__.lower() for w in _SETTINGS))):
+        return None
+    return {"g": _fields(value, 3), "c": kind.__name__}
+
+
+def _fields(value: Any, depth: int) -> dict[str, Any]:
+    """What such an instance holds, read from its `__dict__` (no property runs); those in it under dotted names."""
+    from headway.capture.redact import secret_name
+
+    held = getattr(value, "__dict__", None)
+    found: dict[str, Any] = {}
+    for name, item in list(held.items())[:ATTRIBUTES_LIMIT] if isinstance(held, dict) else []:
+        if not isinstance(name, str) or name.startswith("_") or secret_name(name):
+            continue
+        told = snapshot(item)
+        if told is not ... and told is not None:
+            found[name] = told
+        elif depth and hasattr(type(item), "__dataclass_fields__") | hasattr(type(item), "__pydantic_fields__"):
+            found |= {f"{name}.{k}": v for k, v in _fields(item, depth - 1).items()}
+    return found
 
 
 def _series_of(value: dict[Any, Any]) -> dict[str, Any] | None:

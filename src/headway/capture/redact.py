@@ -45,10 +45,13 @@ _SHAPES = (
 )
 _USERINFO = r"(?i)\b([a-z][a-z0-9+.-]*://)[^/\s@\"']+@"
 _QUERY = r"(?i)([?&](?:[\w-]*(?:key|token|secret|passw|signature|sig|credential)[\w-]*)=)[^&\s\"']+"
-_ASSIGN = r"""(["']?([A-Za-z_][\w-]*)["']?\s*(?:\]\s*)?(?:=|:)\s*)([bru]{0,2})(\"\"\"|'''|"|')((?:(?!\4).)+?)\4"""
+# `name = "..."`, `"name": "..."`, `environ["NAME"] = (\n "..."`, `name: str = "..."`.
+_NAMED = r"""(["']?([A-Za-z_][\w-]*)["']?\s*(?:\]\s*)?(?:=|:(?:[^=\n"']{0,60}=)?)\s*(?:\(\s*)?)([bBrRuUfF]{0,2})"""
+_ASSIGN = _NAMED + r"""("|')((?:(?!\4).)+?)\4"""
+_TRIPLE = "(?s)" + _NAMED + r"""(\"{3}|'{3})(.+?)\4"""
 # `add_argument("--api-key", default="...")`, `os.environ.setdefault("TOKEN", "...")`: what follows a secret's name on its line.
 _KEYED = r"""((?:"|')-{0,2}([A-Za-z_][\w-]*)(?:"|'))([^\n]*)"""
-_LITERAL = r"""([bru]{0,2})("|')(?:(?!\2)[^\n]){3,}\2"""
+_LITERAL = r"""([bBrRuUfF]{0,2})("|')(?:(?!\2)[^\n]){3,}\2"""
 _ARGUMENT = r"(?s)^--?([\w-]+)(?:=(.*))?$"
 # Names of sampling and sequence models that only look like secrets.
 _INNOCENT = (
@@ -121,7 +124,7 @@ def redact_code(source: str) -> str:
 
     small = source.lower()
     if any(mark in small for mark in _NAME_MARKS):
-        source = _re(_KEYED).sub(after_name, _re(_ASSIGN).sub(literal, source))
+        source = _re(_KEYED).sub(after_name, _re(_ASSIGN).sub(literal, _re(_TRIPLE).sub(literal, source)))
     return _clean(source)
 
 

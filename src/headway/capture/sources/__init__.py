@@ -25,6 +25,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "keras": ("keras",),
     "transformers": ("transformers",),
     "config": ("argparse",),
+    "parsers": ("click", "typer", "fire", "absl", "hydra", "omegaconf", "jsonargparse", "yaml", "tomllib", "json"),
     "data": ("pandas", "numpy", "polars", "seaborn", "sklearn"),
     "figures": ("matplotlib",),
     "cells": ("IPython",),
