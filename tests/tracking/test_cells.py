@@ -83,3 +83,107 @@ def test_what_is_wrong_is_said(here: World, query: dict[str, Any]) -> None:
     bench = Bench(here)
     bench.run({"a": 1}, 1)
     assert bench.get(status=400, **query)["error"]["message"]
+
+
+def test_the_names_of_columns_come_in_pages_the_telling_ones_first(here: World) -> None:
+    bench = Bench(here)
+    for n in range(4):
+        bench.run({"acc": n / 4, "same": 1.0, **({f"rare/{n}": 1.0} if n < 2 else {})}, n, lr=f"0.{n}", kind="x")
+    found = bench.get("columns")
+    assert [c["id"] for c in found["columns"]] == [
+        "metrics.acc",
+        "metrics.rare/0",
+        "metrics.rare/1",
+        "params.lr",
+        "metrics.same",
+        "params.kind",
+    ]
+    assert (
+        [c["differs"] for c in found["columns"]] == [True] * 4 + [False] * 2
+        and found["total"] == 6
+        and found["next"] == ""
+    )
+    assert (
+        found["columns"][0]["goal"] == "max"
+        and found["columns"][0]["share"] == 1
+        and found["columns"][1]["share"] == 0.25
+    )
+    first = bench.get("columns", limit=4)
+    second = bench.get("columns", limit=4, cursor=first["next"])
+    assert first["columns"] + second["columns"] == found["columns"] and second["next"] == ""
+    assert [c["key"] for c in bench.get("columns", q="ARE/", kind="metric")["columns"]] == ["rare/0", "rare/1"]
+    assert (
+        bench.get("columns", filter="metrics.acc > 0.6")["columns"][-1]["share"] is None
+    )  # a name that no run found has
+
+
+def test_groups_count_and_measure_each_value(here: World) -> None:
+    bench = Bench(here)
+    for n, kind in enumerate(["a", "a", "it's", ""]):
+        bench.run({"acc": [0.1 * n, 0.2 * n]}, n, **({"kind": kind} if kind else {}))
+    found = bench.get("groups", by="params.kind", metric="max(metrics.acc)")
+    assert [(g["value"], g["runs"]) for g in found["groups"]] == [("a", 2), ("it's", 1), (None, 1)]
+    assert found["groups"][0] | {"mean": 0, "max": 0} == {
+        "value": "a",
+        "runs": 2,
+        "filter": "params.kind = 'a'",
+        "mean": 0,
+        "min": 0,
+        "max": 0,
+    }
+    for group in found["groups"]:
+        assert bench.get(filter=group["filter"], count=True)["total"] == group["runs"]
+    assert bench.get("groups", by="attributes.status")["groups"][0]["runs"] == 4
+    assert bench.get("groups", by="params.kind", limit=1)["more"] is True
+    assert bench.get("groups", by="params.nothing", metric="metrics.none")["groups"][0]["mean"] is None
+
+
+def test_importance_and_series_of_many_runs(here: World) -> None:
+    bench = Bench(here)
+    runs = [bench.run({"acc": [0.0, n / 8]}, n, lr=str(n), kind="ab"[n % 2]) for n in range(8)]
+    found = bench.get("importance", metric="metrics.acc")
+    assert (
+        found["runs"] == 8 and found["params"][0]["key"] == "lr" and found["params"][0]["direction"] == pytest.approx(1)
+    )
+    lines = bench.get("series", key="acc", run=runs)["series"]
+    assert [line["key"] for line in lines] == runs and lines[7]["y"] == [0.0, 0.875]
+    bands = bench.get("series", key="acc", run=runs, group="params.kind")["series"]
+    assert [(b["name"], b["runs"], b["y"][1], b["low"][1], b["high"][1]) for b in bands] == [
+        ("a", 4, 0.375, 0, 0.75),
+        ("b", 4, 0.5, 0.125, 0.875),
+    ]
+    assert bench.get("series", key="acc", run=runs[:1], **{"from": 1})["series"][0]["x"] == [1]
+
+
+@pytest.mark.parametrize(("path", "query", "status"), [
+    ("columns", {"kind": "thing"}, 400), ("columns", {"limit": 5000}, 400), ("columns", {"cursor": "x"}, 400),
+    ("groups", {"by": "metrics.a"}, 400), ("groups", {"by": "params.a", "limit": 0}, 400), ("groups", {"by": "run_name"}, 400),
+    ("groups", {"by": "params.a", "metric": "params.b"}, 400), ("importance", {"metric": "nope"}, 400),
+    ("series", {"key": "a"}, 400),
+    ("series", {"key": "a", "run": ["0" * 32]}, 404), ("series", {"key": "a", "run": ["x"] * 101}, 400),
+    ("series", {"key": "a", "run": ["x"], "x": "y"}, 400), ("series", {"key": "a", "run": ["x"], "from": "nan"}, 400),
+    ("series", {"key": "a", "run": ["x"], "band": "y"}, 400),
+])  # fmt: skip
+def test_what_is_wrong_with_the_rest_is_said(here: World, path: str, query: dict[str, Any], status: int) -> None:
+    bench = Bench(here)
+    bench.run({"a": 1}, 1)
+    assert bench.get(path, status=status, **query)["error"]["message"]
+
+
+def test_other_projects_runs_are_not_there(here: World) -> None:
+    bench, other = Bench(here), here.project("Other", here.user("bob"))
+    mine = bench.run({"acc": 1}, 1)
+    bob = here.client(here.user("bob"))
+    base = f"/api/v1/projects/{other.slug}/runs"
+    for path in (
+        "table",
+        "columns",
+        "groups?by=params.a",
+        "importance?metric=metrics.acc",
+        "series?key=acc&run=" + mine,
+    ):
+        assert bob.get(f"{bench.base}/{path}").status_code == 404
+    assert bob.get(f"{base}/series", params={"key": "acc", "run": mine}).status_code == 404
+    with here.host.database.read() as db:
+        number = experiments.active(db, bench.project.id)[0].id
+    assert bob.get(f"{base}/table", params={"experiment": number}).json()["run_id"] == []

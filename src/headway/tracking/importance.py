@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 
 FEWEST = 5  # runs, below which nothing is said
 GROUPS = 8
-VALUES = 12  # so many different numbers are taken as groups of their own
+VALUES = 12  # so many different numbers are taken as groups of their own,
+EACH = 3  # if there are as many runs of each, on the average
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def _share(key: str, values: Sequence[str], target: NDArray[np.float64]) -> Shar
     if n < FEWEST or different < 2:
         return None
     numbers = _numbers(values)
-    groups = np.unique(values, return_inverse=True)[1] if numbers is None or different <= VALUES else _along(numbers)
+    apart = numbers is None or (different <= VALUES and n >= EACH * different)
+    groups = np.unique(values, return_inverse=True)[1] if apart or numbers is None else _along(numbers)
     y = ranks(target)
     k = int(groups.max()) + 1
     spread = float(((y - y.mean()) ** 2).sum())
