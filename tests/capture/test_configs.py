@@ -1,3 +1,4 @@
+# ruff: noqa: E501  programs are easier to read in as many lines as they have
 """Configuration of every kind is found as parameters, and the program does not notice."""
 
 from __future__ import annotations
