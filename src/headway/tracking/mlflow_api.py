@@ -8,11 +8,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headway.people import guard
-from headway.tracking.wire import artifacts, call, experiments, logged_models, runs
+from headway.tracking.wire import artifacts, call, experiments, logged_models, runs, uploads
 from headway.web import front
 
 router = APIRouter()
-ENDPOINTS = (experiments, runs, artifacts, logged_models)  # importing them fills the table
+ENDPOINTS = (experiments, runs, artifacts, logged_models, uploads)  # importing them fills the table
 
 # The release of MLflow whose client this server is tested with; old clients ask for it.
 PROTOCOL_VERSION = "3.17.2"

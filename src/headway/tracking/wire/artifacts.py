@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from headway.tracking import artifacts, download, service
 from headway.tracking.tables import Artifact
 from headway.tracking.wire import shapes, unserved
 from headway.tracking.wire.call import Call, committed, endpoint, respond
-from headway.tracking.wire.runs import run_id
+from headway.tracking.wire.logged import run_id
 from headway.web import safety
 
 _PLACE = re.compile(r"(?:[^/]+/)*?(?P<owner>[0-9a-f]{32}|(?:[mv]|tr)-[0-9a-f]{32})/artifacts(?:/(?P<rest>.+))?")
@@ -37,7 +38,7 @@ def list_of_run(call: Call, db: Session) -> dict[str, Any]:
 async def get_of_run(call: Call) -> Response:
     """A run's file, as MLflow's own pages ask for it."""
     path = artifacts.check_path(call.text("path"))
-    file = await to_thread.run_sync(_file, call.host, call.who, run_id(call), path)
+    file = await to_thread.run_sync(file_of, call.host, call.who, run_id(call), path)
     return download.send(call.request, call.host, file, attachment=True)
 
 
@@ -45,7 +46,7 @@ async def get_of_run(call: Call) -> Response:
 async def get_of_model(call: Call) -> Response:
     """A logged model's file, as MLflow's own pages ask for it."""
     path = artifacts.check_path(call.text("artifact_file_path"))
-    file = await to_thread.run_sync(_file, call.host, call.who, call.path["model_id"], path)
+    file = await to_thread.run_sync(file_of, call.host, call.who, call.path["model_id"], path)
     return download.send(call.request, call.host, file, attachment=True)
 
 
@@ -56,7 +57,7 @@ async def upload_to_run(call: Call) -> Response:
     if not uuid or not path:
         raise BadInput(f"Request must specify {'path' if uuid else 'run_uuid'}.")
     artifacts.check_path(path)
-    await to_thread.run_sync(_check, call.host, call.who, uuid)
+    await to_thread.run_sync(check, call.host, call.who, uuid)
     blob = await receive(call.request, call.host)
     if not blob.size:
         raise BadInput("Request must specify data.")
@@ -64,7 +65,8 @@ async def upload_to_run(call: Call) -> Response:
     return respond({})
 
 
-def _file(host: Host, who: Who, owner: str, path: str) -> Artifact:
+def file_of(host: Host, who: Who, owner: str, path: str) -> Artifact:
+    """A file that `who` may see. Raises `NotFound`."""
     with host.database.read() as db:
         artifacts.owner(db, who, owner, "view")
         return artifacts.find(db, owner, path)
@@ -72,9 +74,11 @@ def _file(host: Host, who: Who, owner: str, path: str) -> Artifact:
 
 async def answer_files(request: Request) -> Response:
     """A request below `mlflow-artifacts/`."""
-    who = await guard.signed(request)
     host: Host = request.app.state.host
     head, _, path = request.path_params["rest"].partition("/")
+    if head in OTHERS:
+        return await OTHERS[head](request, host, path)
+    who = await guard.signed(request)
     if head != "artifacts":
         if (name := unserved.name(request.method, head)) is not None:
             raise NotServed(f"headway does not serve {name}.", hint="Upload and download through the proxy.")
@@ -92,6 +96,10 @@ async def answer_files(request: Request) -> Response:
     return download.send(request, host, file, attachment=True)
 
 
+# What else lies below `mlflow-artifacts/`; `uploads` puts itself here. They look after who may by themselves.
+OTHERS: dict[str, Callable[[Request, Host, str], Awaitable[Response]]] = {}
+
+
 def place(path: str) -> tuple[str, str]:
     """(owner's id, path in it) of a path in the proxy's tree. Raises `BadPath`, and `NotFound` where no owner is named."""
     artifacts.check_path(path)
@@ -103,7 +111,7 @@ def place(path: str) -> tuple[str, str]:
 
 def _find(host: Host, who: Who, path: str) -> Artifact:
     owner, rest = place(path)
-    return _file(host, who, owner, rest)
+    return file_of(host, who, owner, rest)
 
 
 def _list(host: Host, who: Who, path: str) -> Response:
@@ -121,13 +129,14 @@ async def _upload(request: Request, host: Host, who: Who, path: str) -> Response
     owner, rest = place(path)
     if not rest:
         raise BadPath(f"Invalid path {path[:200]!r}: it names no file.")
-    await to_thread.run_sync(_check, host, who, owner)
+    await to_thread.run_sync(check, host, who, owner)
     blob = await receive(request, host)
     await committed(host, lambda db: artifacts.keep(db, who, owner, rest, blob))
     return respond({})
 
 
-def _check(host: Host, who: Who, owner: str) -> None:
+def check(host: Host, who: Who, owner: str) -> None:
+    """Raises unless `who` may put files there."""
     with host.database.read() as db:
         artifacts.writable(db, who, owner)
 

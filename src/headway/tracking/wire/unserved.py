@@ -17,8 +17,6 @@ _AREAS = {
     "graphql": "GraphQL",
     "artifacts/presigned-upload-url": "presigned uploads",
     "artifacts/presigned-download-url": "presigned downloads",
-    "presigned": "presigned downloads",
-    "mpu": "multipart uploads",
 }
 
 
