@@ -5,12 +5,12 @@ from __future__ import annotations
 TYPE_CHECKING = False  # every process of a user's passes here: the module `typing` alone would double the time of its start
 
 __version__ = "0.1.0"
-__all__ = ["Endpoint", "Run", "deploy", "log", "model", "predict", "run", "runs"]
+__all__ = ["Endpoint", "Recording", "Run", "compare", "deploy", "log", "model", "predict", "run", "runs"]
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from headway.sdk.public import Endpoint, Run, deploy, log, model, predict, run, runs
+    from headway.sdk.public import Endpoint, Recording, Run, compare, deploy, log, model, predict, run, runs
 
 
 def __getattr__(name: str) -> Any:

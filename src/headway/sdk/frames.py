@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headway.errors import BadInput, Unavailable
+from headway.sdk.points import Columns
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
@@ -32,6 +34,32 @@ def of_runs(found: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
     for name in metrics:
         columns[f"metrics.{name}"] = [run["metrics"].get(name, math.nan) for run in found]
     return pandas.DataFrame(columns)
+
+
+def installed() -> bool:
+    """Whether this process can have pandas, without importing it."""
+    import importlib.util
+
+    return "pandas" in sys.modules or importlib.util.find_spec("pandas") is not None
+
+
+def of_points(found: Columns) -> pandas.DataFrame | dict[str, list[Any]]:
+    """Points as columns step, time (UTC) and value; as lists, with times in milliseconds, where there is no pandas."""
+    if not installed():
+        return {"step": list(found.steps), "time": list(found.times), "value": list(found.values)}
+    import pandas
+
+    times = pandas.to_datetime(list(found.times), unit="ms", utc=True)
+    return pandas.DataFrame({"step": list(found.steps), "time": times, "value": list(found.values)})
+
+
+def of_rows(rows: Mapping[str, Sequence[Any]], names: Sequence[str]) -> pandas.DataFrame | dict[str, list[Any]]:
+    """Values side by side: a row for each name in `rows`, a column for each of `names`."""
+    if not installed():
+        return {name: list(values) for name, values in rows.items()}
+    import pandas
+
+    return pandas.DataFrame.from_dict(dict(rows), orient="index", columns=list(names), dtype=object)
 
 
 def payload_of(data: Any) -> dict[str, Any]:

@@ -76,10 +76,13 @@ class Models:
             raise BadInput(f"{folder} is there already.", hint="Name a folder that is empty or not there yet.")
         uri = self._ask("GET", "model-versions/get-download-uri",
                         {"name": version["name"], "version": str(version["version"])})["artifact_uri"]  # fmt: skip
+        return self.fetch(str(uri).removeprefix("mlflow-artifacts:").strip("/"), folder)
+
+    def fetch(self, base: str, folder: Path) -> list[str]:
+        """Fetch a folder of the server's files; the files' names. Whole or not at all."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
         try:
-            base = str(uri).removeprefix("mlflow-artifacts:").strip("/")
             names = list(self._tree(base))
             for name in names:
                 self._fetch(f"{base}/{name}", part / name)
@@ -145,3 +148,22 @@ def _version(one: Json) -> Json:
         "created_at": one.get("creation_timestamp"),
         "source": one.get("source", ""),
     }
+
+
+def load(folder: Path) -> Any:
+    """The fitted model in a bundle's folder. MLflow's clients write the manifest as YAML; it is made JSON here, once.
+
+    Raises `BadInput` for such a one where PyYAML is missing, which MLflow brings along; and what loading raises.
+    """
+    from headway import bundle
+    from headway.modelserver import loading
+
+    manifest = folder / bundle.MANIFEST
+    text = manifest.read_text(encoding="utf-8")
+    if not text.lstrip().startswith("{"):
+        try:
+            import yaml
+        except ModuleNotFoundError:
+            raise BadInput("Loading this model needs PyYAML.", hint="pip install pyyaml") from None
+        bundle.write_manifest(folder, bundle.from_mapping(yaml.safe_load(text)))
+    return loading.load(folder).model

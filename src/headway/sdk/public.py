@@ -7,66 +7,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from headway.errors import BadInput, Conflict
-from headway.sdk import address, frames, projects
-from headway.sdk.address import Address
-from headway.sdk.client import Client
+from headway.sdk import found, frames, logged, projects, recording
 from headway.sdk.endpoints import Endpoints
-from headway.sdk.models import Models
+from headway.sdk.found import Run as Run
+from headway.sdk.found import run_of
+from headway.sdk.here import client
+from headway.sdk.models import Models, load
+from headway.sdk.recording import Recording as Recording
 from headway.sdk.runs import Runs
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]
 
-_clients: dict[Address, Client] = {}
 _RUN = re.compile(r"[0-9a-f]{32}")
-
-
-def client() -> Client:
-    """The client of the server in force: `HEADWAY_URL`, this machine's server, or the one of `headway login`."""
-    where = address.find()
-    return _clients.setdefault(where, Client(address=where))
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as it was when it was asked for. `status` is queued, running, finished, failed, cancelled, timed_out,
-    out_of_memory, killed or lost; `cause` says why in words.
-    """
-
-    run_id: str
-    status: str
-    cause: str
-    params: dict[str, Any]
-    metrics: dict[str, float | None]
-    url: str
-    project: str
-    models: list[dict[str, Any]] = field(repr=False)
-    trainings: list[dict[str, Any]] = field(repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """Whether it finished."""
-        return self.status == "finished"
-
-    def wait(self) -> Run:
-        """The run once it is over, however it ended."""
-        return _run(Runs(client(), self.project).wait(self.run_id))
-
-    def refresh(self) -> Run:
-        """The run as it is now."""
-        return _run(Runs(client(), self.project).get(self.run_id))
-
-    def cancel(self) -> Run:
-        """End it, and wait until it has ended."""
-        Runs(client(), self.project).cancel(self.run_id)
-        return self.wait()
-
-    def output(self) -> str:
-        """What it has printed so far."""
-        return b"".join(Runs(client(), self.project).logs(self.run_id)).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)
@@ -89,6 +45,7 @@ class Endpoint:
         return _endpoint(Endpoints(client(), self.project).rollback(self.name))
 
 
+@overload
 def run(
     path: str,
     /,
@@ -99,61 +56,113 @@ def run(
     memory_mb: int | None = None,
     timeout_s: float | None = None,
     **more: Any,
-) -> Run:
-    """Run a notebook or script on the server, recorded: `headway.run("train.py", lr=0.1)`.
+) -> Run: ...
+@overload
+def run(
+    *,
+    name: str = "",
+    experiment: str = "",
+    params: Mapping[str, Any] | None = None,
+    tags: Mapping[str, Any] | None = None,
+    project: str | None = None,
+) -> Recording: ...
+def run(
+    path: str = "",
+    /,
+    *,
+    params: Mapping[str, Any] | None = None,
+    wait: bool = True,
+    project: str | None = None,
+    memory_mb: int | None = None,
+    timeout_s: float | None = None,
+    **more: Any,
+) -> Run | Recording:
+    """Run a notebook or script on the server, recorded: `headway.run("train.py", lr=0.1)`. Or, without a path, record what
+    this program does itself: `with headway.run(name="baseline", params={"lr": 0.1}) as run: headway.log(loss=0.3)`.
 
-    `more` are parameters, as `params` are. A file that is here is sent along with the working directory (or its own folder);
-    otherwise it is the project's. With `wait` the run is over when this returns, and its `status` says how.
+    With a path, `more` are parameters, as `params` are. A file that is here is sent along with the working directory (or its
+    own folder); otherwise it is the project's. With `wait` the run is over when this returns, and its `status` says how.
+
+    Without one, `more` are `name`, `experiment` (else the program's name) and `tags`. The run is finished when the block ends,
+    failed when it raises. Within another run it is a training of that one. Raises `Unavailable` if no server is known.
     """
+    if not path:
+        return _recording(params, project, more)
     runs_ = Runs(client(), projects.choose(client(), project))
     here, source = Path(path).expanduser(), ""
     if here.is_file():
         source, path = runs_.send(here)
-    made = _run(runs_.submit(path, dict(params or {}) | more, source=source, memory_mb=memory_mb, timeout_s=timeout_s))
+    made = run_of(
+        runs_.submit(path, dict(params or {}) | more, source=source, memory_mb=memory_mb, timeout_s=timeout_s)
+    )
     return made.wait() if wait else made
+
+
+def _recording(params: Mapping[str, Any] | None, project: str | None, more: dict[str, Any]) -> Recording:
+    known = {"name": "", "experiment": "", "tags": {}}
+    for word in more:
+        if word not in known:
+            raise BadInput(f"headway.run() without a path has no '{word}'.",
+                           hint="It takes name, experiment, params, tags, project: params={'lr': 0.1}", field=word)  # fmt: skip
+    told = known | more
+    return recording.begin(client(), project, name=str(told["name"]), experiment=str(told["experiment"]), params=params or {},
+                           tags=told["tags"] or {})  # fmt: skip
 
 
 def runs(
     filter: str = "",
     *,
-    order_by: Sequence[str] = (),
-    limit: int = 1000,
+    order_by: str | Sequence[str] = (),
+    limit: int | None = None,
     trainings: bool = True,
     project: str | None = None,
-) -> pandas.DataFrame:
-    """Runs as a pandas DataFrame, newest first: `headway.runs("metrics.auc > 0.9 and params.depth = '4'")`.
+    frame: bool | None = None,
+) -> pandas.DataFrame | list[Run]:
+    """Runs as a pandas DataFrame, newest first: `headway.runs("metrics.auc > 0.9 and params.depth = '4'")`. Where pandas is
+    not installed, or with `frame=False`, as a list of `Run`, each with its `history`, files and models.
 
     The grammar is MLflow's. Columns: run_id, parent_run_id, name, path, status, cause, started_at, ended_at (UTC), and one for
     each parameter (`params.lr`) and metric (`metrics.auc`). With `trainings` the trainings inside runs have rows too.
     """
     here = client()
-    found = Runs(here, projects.choose(here, project)).search(
-        filter, order_by=order_by, limit=limit, trainings=trainings
-    )
-    return frames.of_runs(found)
+    slug = projects.choose(here, project)
+    orders = [order_by] if isinstance(order_by, str) else order_by
+    rows = Runs(here, slug).search(filter, order_by=orders, limit=limit, trainings=trainings)
+    if frame is None:
+        frame = frames.installed()
+    return frames.of_runs(rows) if frame else found.listed(rows, slug)
 
 
-def log(metrics: Mapping[str, float] | None = None, /, *, step: int = 0, **more: float) -> None:
-    """Record metrics in the run that this process belongs to: `headway.log(loss=0.3, step=epoch)`.
+def compare(
+    first: str | Run, second: str | Run, /, *more: str | Run, everything: bool = False, project: str | None = None
+) -> pandas.DataFrame | dict[str, list[Any]]:
+    """Runs side by side: a row for each parameter (`params.lr`) and metric that differs, a column for each run.
 
-    Durable once it returns; a few milliseconds each, so log per epoch rather than per batch. Raises `Conflict` outside of a
-    run, and `BadInput` for what is no number.
+    Runs are given as `Run` or by id (the beginning is enough). `everything`: also what is equal in all. Without pandas, a dict
+    of lists.
     """
-    run_id = os.environ.get("HEADWAY_RUN")
-    if not run_id:
-        raise Conflict(
-            "This process is not a run of headway.", hint="Start it with `headway run FILE`, or in a notebook there."
-        )
-    values: dict[str, float] = {}
-    for name, value in (dict(metrics or {}) | more).items():
-        try:
-            values[name] = float(value)
-        except (TypeError, ValueError):
-            raise BadInput(f"{name}={value!r} is no number.", hint="Metrics are numbers.", field=name) from None
-    if not values:
+    some = [one if isinstance(one, Run) else Run.get(one, project=project) for one in (first, second, *more)]
+    rows = found.differing(some, everything=everything)
+    names = [one.name or one.run_id[:8] for one in some]
+    if len(set(names)) < len(names):
+        names = [f"{one.name} {one.run_id[:8]}".strip() for one in some]
+    return frames.of_rows(rows, names)
+
+
+def log(values: Mapping[str, Any] | None = None, /, *, step: int = 0, **more: Any) -> None:
+    """Record something in the run that this program is in: `headway.log(loss=0.3, step=epoch)`.
+
+    A number is a point at `step`; a list or array of numbers a series that begins there; a dict gives `name/key` for each of
+    its keys. A figure (matplotlib, plotly), an image (PIL), a table (pandas, polars) or a `Path` to a file becomes a file of
+    the run. All of one call is durable once it returns, in a few milliseconds: log per epoch rather than per batch, or log
+    the list at the end. Raises `Conflict` outside of a run, and `BadInput` for what is none of this.
+    """
+    told = dict(values or {}) | more
+    where = recording.current()
+    some = logged.sort(told, step)
+    if not some:
         raise BadInput("There is nothing to log.", hint="headway.log(loss=0.3, step=epoch)")
-    here = client()
-    Runs(here, projects.choose(here)).log(run_id, values, step=step)
+    where.send(some)
 
 
 def model(ref: str, /, *, project: str | None = None) -> Any:
@@ -162,17 +171,15 @@ def model(ref: str, /, *, project: str | None = None) -> Any:
     What comes back is what was trained (a scikit-learn pipeline, a booster...), so this process needs its packages, and
     trusts whoever trained it. The files are kept below `~/.cache/headway`.
     """
-    from headway.modelserver.loading import load
-
     here = client()
     slug = projects.choose(here, project)
     models = Models(here, slug)
-    found = models.version(ref)
+    version = models.version(ref)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headway" / "models"
-    folder = cache / slug / f"{found['name']}-{found['version']}-{found['created_at']}"
+    folder = cache / slug / f"{version['name']}-{version['version']}-{version['created_at']}"
     if not (folder / "MLmodel").is_file():
-        models.download(f"{found['name']}/{found['version']}", folder)
-    return load(folder).model
+        models.download(f"{version['name']}/{version['version']}", folder)
+    return load(folder)
 
 
 def deploy(
@@ -210,10 +217,5 @@ def predict(name: str, data: Any, /, *, project: str | None = None) -> list[Any]
     return list(answer["predictions"])
 
 
-def _run(found: Mapping[str, Any]) -> Run:
-    names = ("run_id", "status", "cause", "params", "metrics", "url", "project", "models", "trainings")
-    return Run(**{name: found[name] for name in names})
-
-
-def _endpoint(found: Mapping[str, Any]) -> Endpoint:
-    return Endpoint(**{name: found[name] for name in ("name", "url", "state", "revision", "project", "revisions")})
+def _endpoint(told: Mapping[str, Any]) -> Endpoint:
+    return Endpoint(**{name: told[name] for name in ("name", "url", "state", "revision", "project", "revisions")})

@@ -145,10 +145,11 @@ class Runs:
         return self.get(run_id)
 
     def search(
-        self, filter: str = "", *, order_by: Sequence[str] = (), limit: int = 1000, trainings: bool = False
+        self, filter: str = "", *, order_by: Sequence[str] = (), limit: int | None = 1000, trainings: bool = False
     ) -> list[Json]:
         """Runs in MLflow's grammar (`metrics.auc > 0.9 and params.lr = '0.1'`), newest first unless ordered otherwise: those
-        that headway started, and those that a client recorded. With `trainings`, the trainings inside runs too.
+        that headway started, and those that a client recorded; all of them if `limit` is None. With `trainings`, the trainings
+        inside runs too.
         """
         alone = "" if trainings else f"tags.`{PARENT}` IS NULL"
         body: Json = {
@@ -157,8 +158,8 @@ class Runs:
             "order_by": list(order_by),
         }
         found: list[Json] = []
-        while body["experiment_ids"] and len(found) < limit:
-            body["max_results"] = min(1000, limit - len(found))
+        while body["experiment_ids"] and (limit is None or len(found) < limit):
+            body["max_results"] = 1000 if limit is None else min(1000, limit - len(found))
             page = self._mlflow("runs/search", body)
             found += [_flat(run) for run in page.get("runs", [])]
             body["page_token"] = page.get("next_page_token")
