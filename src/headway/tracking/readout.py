@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -119,11 +119,17 @@ def _facts(db: Session, rows: Sequence[Any]) -> list[RunFacts]:
     nan = float("nan")
     for run, key, last, is_nan, step, time, low, high, points in summaries:
         made[run].metrics[names[key]] = Series(nan if is_nan else last, step, time, low, high, points)
+    attach(db, made)
+    return list(made.values())
+
+
+def attach(db: Session, made: Mapping[int, RunFacts]) -> None:
+    """Add the inputs and the models of runs, by number."""
+    asked = {"runs": list(made)}
     for run, name, digest, kind, source, schema, profile, its_tags in db.execute(_INPUTS, asked):
         made[run].inputs.append(DataInput(name, digest, kind, source, schema, profile, json.loads(its_tags)))
     for run, model, role, step in db.execute(_MODELS, asked):
         made[run].models.append((model, role, step))
-    return list(made.values())
 
 
 T = TypeVar("T")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
+from anyio import to_thread
 from sqlalchemy.orm import Session
+from starlette.responses import Response, StreamingResponse
 
+from headway.engines.host import Host
 from headway.errors import BadInput
 from headway.tracking import history, inputs, limits, readout, record, service
-from headway.tracking.wire import shapes
-from headway.tracking.wire.call import Call, endpoint
+from headway.tracking.wire import documents, shapes
+from headway.tracking.wire.call import Call, endpoint, respond
 from headway.tracking.wire.experiments import view
 from headway.tracking.wire.logged import run_id
 
@@ -46,7 +50,7 @@ def update(call: Call, db: Session) -> dict[str, Any]:
 
 @endpoint("GET", "runs/get", mode="read")
 def get(call: Call, db: Session) -> bytes:
-    (document,) = shapes.documents(db, [service.get_run(db, call.who, run_id(call))])
+    (document,) = documents.documents(db, [service.get_run(db, call.who, run_id(call))])
     return b'{"run":' + document + b"}"
 
 
@@ -57,11 +61,11 @@ def search(call: Call, db: Session) -> bytes:
         lifecycle=view(call, "run_view_type"), limit=call.integer("max_results", 1000, least=1, most=50_000),
         token=call.text("page_token", required=False),
     )  # fmt: skip
-    documents = shapes.documents(db, found.rows)
-    if not documents:
+    texts = documents.documents(db, found.rows)
+    if not texts:
         return b"{}"
     tail = b',"next_page_token":' + orjson.dumps(found.token) if found.token else b""
-    return b'{"runs":[' + b",".join(documents) + b"]" + tail + b"}"
+    return b'{"runs":[' + b",".join(texts) + b"]" + tail + b"}"
 
 
 def _experiment_ids(call: Call, db: Session) -> list[Any]:
@@ -151,14 +155,35 @@ def log_outputs(call: Call, db: Session) -> None:
     inputs.models(db, record.touch(db, call.who, run_id(call)), "output", _models(call))
 
 
-@endpoint("GET", "metrics/get-history", mode="read")
-def get_history(call: Call, db: Session) -> bytes:
-    row = service.get_run(db, call.who, run_id(call))
-    key = call.text("metric_key")
-    limit = call.values.get("max_results")
-    most = None if limit in (None, "") else call.integer("max_results", least=1)
-    found, token = history.page(db, row.id, key, most, call.text("page_token", required=False))
-    return orjson.dumps(shapes.filled(metrics=shapes.points(key, found), next_page_token=token))
+@endpoint("GET", "metrics/get-history", mode="raw")
+async def get_history(call: Call) -> Response:
+    """A page of a series; the whole of it, where no number is said, is sent as it is read: it may be millions of points."""
+    paged = any(call.values.get(name) not in (None, "") for name in ("max_results", "page_token"))
+    found = await to_thread.run_sync(_history, call, paged)
+    if isinstance(found, bytes):
+        return respond(found)
+    return StreamingResponse(_stream(call.host, found, call.text("metric_key")), media_type="application/json")
+
+
+def _history(call: Call, paged: bool) -> bytes | int:
+    """The page that is asked for, or the run's number."""
+    with call.host.database.read() as db:
+        row, key = service.get_run(db, call.who, run_id(call)), call.text("metric_key")
+        if not paged:
+            return row.id
+        limit = call.values.get("max_results")
+        most = None if limit in (None, "") else call.integer("max_results", least=1)
+        found, token = history.page(db, row.id, key, most, call.text("page_token", required=False))
+        return orjson.dumps(shapes.filled(metrics=shapes.points(key, found), next_page_token=token))
+
+
+def _stream(host: Host, run: int, key: str) -> Iterator[bytes]:
+    before = b'{"metrics":['
+    with host.database.read() as db:
+        for piece in history.pieces(db, run, key):
+            yield before + orjson.dumps(shapes.points(key, piece))[1:-1]
+            before = b","
+    yield b"{}" if before != b"," else b"]}"
 
 
 @endpoint("GET", "metrics/get-history-bulk-interval", mode="read")

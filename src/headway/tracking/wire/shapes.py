@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-from sqlalchemy.orm import Session
-
-from headway.tracking import readout
 from headway.tracking.artifacts import Entry
 from headway.tracking.logged_models import STATUSES as MODEL_STATUSES
 from headway.tracking.logged_models import ModelFacts
@@ -16,14 +12,14 @@ from headway.tracking.readout import RunFacts
 from headway.tracking.series import Points
 from headway.tracking.tables import Experiment
 
-_ODD = {float("inf"): "Infinity", float("-inf"): "-Infinity"}
+ODD = {float("inf"): "Infinity", float("-inf"): "-Infinity"}
 
 
 def number(value: float) -> float | str:
     """A double as JSON can hold it."""
     if value != value:
         return "NaN"
-    return _ODD.get(value, value)
+    return ODD.get(value, value)
 
 
 def tags(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
@@ -73,6 +69,11 @@ def run(facts: RunFacts) -> dict[str, Any]:
         for key, m in sorted(facts.metrics.items())
     ]
     data = filled(metrics=metrics, params=tags(facts.params.items()), tags=tags(facts.tags.items()))
+    return {"info": run_info(facts), "data": data} | lineage(facts)
+
+
+def lineage(facts: RunFacts) -> dict[str, Any]:
+    """The inputs and the outputs of a `Run`."""
     datasets = [
         filled(
             tags=tags(i.tags.items()),
@@ -90,29 +91,9 @@ def run(facts: RunFacts) -> dict[str, Any]:
     read = [{"model_id": uuid} for uuid, role, _ in facts.models if role == "input"]
     made = [{"model_id": uuid, "step": step} for uuid, role, step in facts.models if role == "output"]
     return {
-        "info": run_info(facts),
-        "data": data,
         "inputs": filled(dataset_inputs=datasets, model_inputs=read),
         "outputs": filled(model_outputs=made),
     }
-
-
-def documents(db: Session, rows: Sequence[Any]) -> list[bytes]:
-    """Runs as JSON texts, most of them kept from before. For reading sessions only: what isn't committed must not be kept."""
-    kept = readout.documents(db)
-    found: dict[int, bytes] = {}
-    missing = []
-    for row in rows:
-        document = kept.get(row.uuid, row.version)
-        if document is None:
-            missing.append(row)
-        else:
-            found[row.id] = document
-    for facts in readout.facts(db, missing):
-        document = orjson.dumps(run(facts))
-        kept.put(facts.uuid, facts.version, document, len(document) + 200)
-        found[facts.id] = document
-    return [found[row.id] for row in rows]
 
 
 def points(key: str, found: Points, run_id: str = "") -> list[dict[str, Any]]:
