@@ -42,6 +42,7 @@ class ProjectChange(BaseModel):
     name: str | None = None
     description: str | None = None
     archived: bool | None = None
+    keep_deleted_days: int | None = None
 
 
 class Role(BaseModel):
@@ -89,11 +90,13 @@ def show_project(who: Signed, db: ReadDb, slug: str) -> dict[str, Any]:
 
 @router.patch("/{slug}")
 def change_project(who: Signed, db: Db, slug: str, body: ProjectChange) -> dict[str, Any]:
-    """Rename, describe, archive or restore a project (owners)."""
+    """Rename, describe, archive or restore a project, or say how long deleted runs can be restored (owners)."""
     project = service.by_slug(db, who, slug, OWN)
     if body.name is not None or body.description is not None:
         name = project.name if body.name is None else body.name
         service.rename(db, who, project, name, project.description if body.description is None else body.description)
+    if body.keep_deleted_days is not None:
+        service.keep_deleted(db, who, project, body.keep_deleted_days)
     if body.archived is not None:
         service.archive(db, who, project, body.archived)
     return as_dict(project)
@@ -235,5 +238,6 @@ def as_dict(project: Project) -> dict[str, Any]:
         "description": project.description,
         "created_at": project.created_at,
         "archived": project.archived_at is not None,
+        "keep_deleted_days": project.keep_deleted_days,
         "url": f"/p/{project.slug}",
     }

@@ -248,7 +248,7 @@ def remove(who: Person, db: Db, slug: str, user_id: str) -> Response:
 @router.get("/p/{slug}/settings")
 def settings_page(request: Request, who: Signed, db: ReadDb, host: HostDep, slug: str) -> Response:
     project = service.by_slug(db, who, slug, OWN)
-    return _settings(request, who, host, project, {"name": project.name, "description": project.description}, {})
+    return _settings(request, who, host, project, _as_it_is(project), {})
 
 
 @router.post("/p/{slug}/settings")
@@ -259,9 +259,31 @@ def change_settings(
     try:
         service.rename(db, who, project, name, description)
     except HeadwayError as problem:
-        values = {"name": name[:200], "description": description[:1200]}
+        values = _as_it_is(project) | {"name": name[:200], "description": description[:1200]}
         return _settings(request, who, host, project, values, _errors(problem), problem.status)
     return redirect(f"/p/{slug}/settings", "Saved.")
+
+
+@router.post("/p/{slug}/settings/keep")
+def keep(request: Request, who: Signed, db: Db, host: HostDep, slug: str, days: Text = "") -> Response:
+    project = service.by_slug(db, who, slug, OWN)
+    try:
+        service.keep_deleted(db, who, project, service.days_of(days))
+    except HeadwayError as problem:
+        values = _as_it_is(project) | {"days": days[:20]}
+        return _settings(request, who, host, project, values, {"days": problem.message}, problem.status)
+    return redirect(f"/p/{slug}/settings", "Saved.")
+
+
+@router.post("/p/{slug}/settings/record")
+def record(who: Signed, db: Db, slug: str, record: Text = "") -> Response:
+    project = service.record(db, who, service.by_slug(db, who, slug, OWN), record == "yes")
+    said = "Experiments are recorded" if project.records else "Experiments are not recorded"
+    return redirect(f"/p/{slug}/settings", f"{said} from the next start on.")
+
+
+def _as_it_is(project: Project) -> dict[str, str]:
+    return {"name": project.name, "description": project.description, "days": str(project.keep_deleted_days)}
 
 
 @router.post("/p/{slug}/settings/archive")

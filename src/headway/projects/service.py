@@ -10,11 +10,13 @@ from sqlalchemy.orm import Session
 
 from headway.clock import new_id, now_ms
 from headway.engines.host import Host
-from headway.errors import Conflict, NotFound
+from headway.errors import Conflict, NotFound, Unprocessable
 from headway.people import audit, guard, members, rules
 from headway.people.rules import APP, EDIT, OWN, VIEW, Who
 from headway.projects import names
 from headway.projects.tables import Project
+
+MOST_DAYS = 3650
 
 
 def create(db: Session, who: Who, name: str, description: str = "") -> Project:
@@ -73,6 +75,33 @@ def rename(db: Session, who: Who, project: Project, name: str, description: str)
     guard.check(db, who, OWN, project.id)
     project.name, project.description = names.clean(name), names.clean_description(description)
     audit.note(db, who, "project.rename", project.slug, project_id=project.id, name=project.name)
+    return project
+
+
+def days_of(words: str) -> int:
+    """A number of days as it was typed."""
+    if not (words.strip().isascii() and words.strip().isdigit() and len(words) < 10):
+        raise Unprocessable(f"A whole number of days, got '{words[:20]}'.", field="keep_deleted_days")
+    return int(words)
+
+
+def keep_deleted(db: Session, who: Who, project: Project, days: int) -> Project:
+    """How many days a deleted run or experiment can be restored before it is removed for good. Raises `Unprocessable`."""
+    guard.check(db, who, OWN, project.id)
+    if not 0 <= days <= MOST_DAYS:
+        raise Unprocessable(f"Between 0 and {MOST_DAYS} days, got {days}.", field="keep_deleted_days")
+    if days != project.keep_deleted_days:
+        project.keep_deleted_days = days
+        audit.note(db, who, "project.keep_deleted", project.slug, project_id=project.id, days=days)
+    return project
+
+
+def record(db: Session, who: Who, project: Project, wanted: bool) -> Project:
+    """Whether what runs in the project is recorded by itself. It holds for what starts from then on."""
+    guard.check(db, who, OWN, project.id)
+    if wanted != project.records:
+        project.records = wanted
+        audit.note(db, who, "project.record", project.slug, project_id=project.id, on=wanted)
     return project
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Integer, String
+from sqlalchemy import BigInteger, Boolean, Integer, String, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from headway.storage.database import Base
@@ -11,7 +11,8 @@ from headway.storage.database import Base
 class Project(Base):
     """A project. Its slug is its folder's name and part of its addresses, and never changes.
 
-    `keep_deleted_days`: a run that was deleted can be restored for so long.
+    `keep_deleted_days`: a run that was deleted can be restored for so long. `records`: whether experiments are recorded by
+    themselves; without it only what code logs by its own calls is.
     """
 
     __tablename__ = "projects"
@@ -24,3 +25,4 @@ class Project(Base):
     created_by: Mapped[str] = mapped_column(String(32))
     archived_at: Mapped[int | None] = mapped_column(BigInteger)
     keep_deleted_days: Mapped[int] = mapped_column(Integer, default=30, server_default="30")
+    records: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())

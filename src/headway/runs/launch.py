@@ -81,11 +81,11 @@ def write_token(host: Host, row: Execution, secret: str) -> None:
         os.fsync(file.fileno())
 
 
-def spec(host: Host, row: Execution, *, slug: str, python: Path) -> Spec:
-    """The process of a prepared execution. Writes `run.json` for a notebook's runner."""
+def spec(host: Host, row: Execution, *, slug: str, python: Path, records: bool = True) -> Spec:
+    """The process of a prepared execution. Writes `run.json` for a notebook's runner. `records`: as the project wants it."""
     place, limits = folder(host, row), limits_of(row)
     work = place / "work"
-    env = environment(host, row, slug, python)
+    env = environment(host, row, slug, python) | ({} if records else {"HEADWAY_CAPTURE": "off"})
     if row.kind == "notebook":
         cwd = work / PurePosixPath(row.path).parent
         write_json(

@@ -23,7 +23,7 @@ from headway.environments import service as environments
 from headway.errors import HeadwayError
 from headway.people import tokens
 from headway.projects.tables import Project
-from headway.runs import launch, schedules, service, states
+from headway.runs import launch, schedules, service, states, sweep
 from headway.runs.tables import Execution
 from headway.transcript.log import cells_sent
 
@@ -54,6 +54,7 @@ def step(host: Host, now: int) -> None:
         except (HeadwayError, OSError) as error:
             log.warning("run %s: %s", row.run_id, error)
     _start_waiting(host, names)
+    sweep.step(host, now)
 
 
 def _live(db: Session, here: str) -> list[Execution]:
@@ -138,7 +139,9 @@ def _start(host: Host, row: Execution, project: Project) -> bool:
             _wait(host, row, "the project's environment is being built")
         return False
     try:
-        spec = launch.spec(host, row, slug=project.slug, python=Path(environment.python))
+        spec = launch.spec(
+                host, row, slug=project.slug, python=Path(environment.python), records=project.records
+            )
         with host.database.write() as db:
             fresh = db.get(Execution, row.run_id, with_for_update=True)
             if fresh is None or fresh.status != states.QUEUED or fresh.process_id is not None:

@@ -122,7 +122,8 @@ def _facts(host: Host, project: Project, place: Path, runtime: Path) -> dict[str
             "HEADWAY_TOKEN_FILE": str(place / TOKEN),
             "HEADWAY_PROJECT": project.slug,
             "MLFLOW_TRACKING_URI": host.settings.url,
-        },
+        }
+        | ({} if project.records else {"HEADWAY_CAPTURE": "off"}),
     }
 
 
