@@ -1,7 +1,8 @@
 """Folders that somebody sent along with a run, from a machine or a place that is not the project's folder.
 
 A source is kept once for each content, below the home folder, and never changes: runs copy from it as they copy from the
-project's folder, so a run that waits, or is repeated, has the files that were sent with it.
+project's folder, so a run that waits, or is repeated, has the files that were sent with it. `sweep.py` removes those whose
+last run was purged.
 """
 
 from __future__ import annotations
@@ -38,8 +39,7 @@ def keep(host: Host, project_id: str, archive: IO[bytes]) -> str:
         try:
             part.rename(base / digest)
         except OSError:  # the same content was sent before
-            if not (base / digest).is_dir():
-                raise
+            os.utime(base / digest)  # as new: the sweep leaves it to the run that is about to come
         _sync(base)
     finally:
         shutil.rmtree(part, ignore_errors=True)

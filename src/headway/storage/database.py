@@ -29,7 +29,8 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from headway.errors import BadInput, HeadwayError, StorageFull, Unavailable
 from headway.events import Event
-from headway.storage.direct import Direct
+from headway.storage import direct
+from headway.storage.direct import Direct, Sql
 from headway.storage.group import CommitFailed, Group
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ log = logging.getLogger("headway.database")
 
 BUSY_MS = 5_000
 WAIT_S = 30
+KEEP_PAGES, PIECE_PAGES = 1024, 1024  # of 4 KiB
+_FREE_PAGES = Sql("PRAGMA freelist_count")
 
 
 class Base(DeclarativeBase):
@@ -125,6 +128,21 @@ class Database:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = self._group.submit(work, needs_session=False, loop=loop, order=order)
         return future
+
+    def give_back(self) -> None:
+        """Give pages that nothing uses any more back to the disk. SQLite only; PostgreSQL's autovacuum does it by itself.
+
+        Some stay free, as what comes next needs them; the rest goes in pieces, so that no writer waits long.
+        """
+        for _ in range(10_000 if self.sqlite else 0):
+            with self.write() as session:
+                driver = direct.of(session)  # each page is a row without columns, which SQLAlchemy does not step through
+                free = driver.rows(_FREE_PAGES)[0][0]
+                if free > KEEP_PAGES:
+                    driver.rows(Sql(f"PRAGMA incremental_vacuum({min(PIECE_PAGES, free - KEEP_PAGES)})"))
+                left = driver.rows(_FREE_PAGES)[0][0]
+            if left <= KEEP_PAGES or left == free:  # a file from before it was `incremental` keeps its pages
+                return
 
     def close(self) -> None:
         """End the writer thread and give all connections back."""
@@ -264,8 +282,11 @@ def _sqlite_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _connect(connection: sqlite3.Connection, _: object) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, sqlite3 would say it late
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}",
-                       "cache_size=-16384", "temp_store=MEMORY", "journal_size_limit=67108864"):  # fmt: skip
+        # auto_vacuum comes first: it is decided when the file is made
+        for pragma in (
+            "auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}",
+            "cache_size=-16384", "temp_store=MEMORY", "journal_size_limit=67108864",
+        ):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

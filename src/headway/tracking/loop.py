@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from headway.engines.host import Host
 from headway.storage import blobs, leases
 from headway.tracking import merge, purge
+from headway.tracking.wire import uploads
 
 INTERVAL_S = 2.0
-KEEP_DELETED_MS = 30 * 86_400_000
 _SWEEP_EVERY_MS = 600_000
 _last_sweep: dict[str, int] = {}
 
@@ -31,17 +33,28 @@ def step(host: Host, now: int) -> None:
 
 
 def _sweep(host: Host, now: int) -> None:
+    """Purge what was deleted long ago, and give its bytes back."""
     with host.database.write() as db:
         if not leases.take(db, "tracking:sweep", host.name, 300):
             return
-    with host.database.read() as db:
-        old = purge.expired(db, now - KEEP_DELETED_MS)
-    for run_id in old:
+    while old := _read(host, partial(purge.expired, now=now)):
+        for run_id in old:
+            with host.database.write() as db:
+                purge.if_deleted(db, run_id)
+    for experiment_id in _read(host, partial(purge.expired_experiments, now=now)):
         with host.database.write() as db:
-            purge.run(db, run_id)
+            purge.experiment_if_deleted(db, experiment_id)
     with host.database.write() as db:
+        purge.forget_keys(db, now)
+        uploads.expire(db, now)
         blobs.forget(db, host.blobs, blobs.orphans(db))
         if host.database.sqlite:
             db.execute(text("PRAGMA optimize"))
+    host.database.give_back()
     with host.database.write() as db:
         leases.release(db, "tracking:sweep", host.name)
+
+
+def _read(host: Host, question: Callable[[Session], list[int]]) -> list[int]:
+    with host.database.read() as db:
+        return question(db)

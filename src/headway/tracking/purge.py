@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from headway.projects.tables import Project
 from headway.storage import blobs
 from headway.tracking.tables import (
     Artifact,
@@ -16,17 +17,41 @@ from headway.tracking.tables import (
     LoggedModelParam,
     LoggedModelTag,
     Param,
+    PointBatch,
     Run,
     RunModel,
     Summary,
     Tag,
 )
 
+KEEP_DAYS, DAY_MS = 30, 86_400_000
 
-def expired(db: Session, before: int, limit: int = 100) -> list[int]:
-    """Numbers of runs that were deleted before this moment (ms)."""
-    query = select(Run.id).where(Run.lifecycle == "deleted", Run.deleted_at < before).order_by(Run.id).limit(limit)
-    return list(db.scalars(query))
+
+def expired(db: Session, now: int, limit: int = 100) -> list[int]:
+    """Numbers of runs that were deleted longer ago than their project keeps them."""
+    days = func.coalesce(Project.keep_deleted_days, KEEP_DAYS)
+    query = (
+        select(Run.id)
+        .outerjoin(Project, Project.id == Run.project_id)
+        .where(Run.lifecycle == "deleted", Run.deleted_at + days * DAY_MS <= now)
+    )
+    return list(db.scalars(query.order_by(Run.id).limit(limit)))
+
+
+def expired_experiments(db: Session, now: int, limit: int = 20) -> list[int]:
+    """Numbers of experiments that were deleted as long ago; their names are free again once they are purged."""
+    days = func.coalesce(Project.keep_deleted_days, KEEP_DAYS)
+    query = (
+        select(Experiment.id)
+        .outerjoin(Project, Project.id == Experiment.project_id)
+        .where(Experiment.lifecycle == "deleted", Experiment.updated_at + days * DAY_MS <= now)
+    )
+    return list(db.scalars(query.order_by(Experiment.id).limit(limit)))
+
+
+def forget_keys(db: Session, now: int) -> None:
+    """Idempotency keys are believed for a day."""
+    db.execute(delete(PointBatch).where(PointBatch.stored_at < now - DAY_MS))
 
 
 def run(db: Session, run_id: int) -> None:
@@ -37,9 +62,23 @@ def run(db: Session, run_id: int) -> None:
     for uuid in db.scalars(select(LoggedModel.uuid).where(LoggedModel.source_run == row.uuid)).all():
         model(db, uuid)
     files(db, row.uuid)
-    for table in (Chunk, Summary, Param, Tag, Input, RunModel):
+    for table in (Chunk, Summary, Param, Tag, Input, RunModel, PointBatch):
         db.execute(delete(table).where(table.run_id == run_id))
     db.execute(delete(Run).where(Run.id == run_id))
+
+
+def if_deleted(db: Session, run_id: int) -> None:
+    """As `run`, unless it was restored meanwhile."""
+    if db.scalar(select(Run.lifecycle).where(Run.id == run_id).with_for_update()) == "deleted":
+        run(db, run_id)
+
+
+def experiment_if_deleted(db: Session, experiment_id: int) -> None:
+    """As `experiment`, unless it, or one of its runs, was restored meanwhile."""
+    lifecycle = db.scalar(select(Experiment.lifecycle).where(Experiment.id == experiment_id).with_for_update())
+    alive = select(Run.id).where(Run.experiment_id == experiment_id, Run.lifecycle == "active").limit(1)
+    if lifecycle == "deleted" and db.scalar(alive) is None:
+        experiment(db, experiment_id)
 
 
 def model(db: Session, uuid: str) -> None:
