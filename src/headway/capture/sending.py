@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.capture import gathering, system
+from headway.capture.replay import replay
 from headway.capture.wire import Refused, Server, artifact_path
 from headway.errors import BadInput
 from headway.sdk.points import Columns, pack
@@ -303,6 +304,8 @@ class Sender:
             )
         for item in record["code"]:
             self._upload(f"headway/code/{_code_name(item, record)}", item["text"].encode())
+        if script := replay([c for c in record["code"] if c.get("cell") is not None]):
+            self._upload("headway/code/replay.py", script.encode())
         if record["data"]:
             self._upload("headway/data.json", json.dumps(record["data"], indent=1, default=str).encode())
         for number, table in enumerate(record["tables"][:60], 1):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from headway.capture.finder import Hook
     from headway.capture.sites import Site
+    from headway.capture.strip import Strips
 
 __all__ = ["Session", "start"]
 
@@ -37,6 +38,7 @@ class Session:
         self.at_cell_end: list[Callable[[], None]] = []
         self.hooks: dict[str, Hook] = {}
         self.waiting: dict[str, list[str]] = {}  # package -> sources that are set up when it is imported
+        self.strips: Strips | None = None  # in a notebook that is worked with
         self.started = time.perf_counter()
         self.owner = os.getpid()
         self.ended = False
@@ -52,6 +54,8 @@ class Session:
         return self.sources[name]
 
     def fact(self, kind: str, **fact: Any) -> None:
+        if self.strips is not None:
+            self.strips.note(kind, fact)
         self.spool.add(kind, **fact)
 
     def claim(self) -> None:

@@ -9,6 +9,7 @@ import time
 
 from headway.capture.guard import hide, strip
 from headway.capture.sites import mutes
+from headway.capture.strip import Strips
 from headway.capture.values import snapshot
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
@@ -70,11 +71,18 @@ class Watch:
         self._muted = False
         self._figures = 0
         self._watching_display = False
+        self._plain = False
+        self._strips = Strips(session) if Strips.wanted() else None
+        session.strips = self._strips
 
     def before(self, info: Any = None) -> None:
         try:
             raw = str(getattr(info, "raw_cell", "") or "")
-            self._muted = mutes(raw.split("\n", 1)[0]) or "no-capture" in self._tags()
+            tags = self._tags()
+            self._muted = mutes(raw.split("\n", 1)[0]) or "no-capture" in tags
+            self._plain = self._muted or "no-strip" in tags or raw.lstrip().startswith("%%capture")
+            if self._strips is not None:
+                self._strips.begin()
             self.session.sites.cell = {"cell": self.shell.execution_count, "muted": self._muted}
             if not self._watching_display:
                 self._watch_display()
@@ -112,8 +120,18 @@ class Watch:
             ok=bool(result.success),
             **({} if shown is ... else {"shown": shown}),
         )
+        if self._strips is not None and not self._plain and getattr(self.shell, "kernel", None) is not None:
+            self._show(self._strips, number)
         session.main_names(cell=number)
         session.models.save()
+
+    def _show(self, strips: Strips, number: int) -> None:
+        """The strip under the cell, as a message of its own."""
+        parent = self.shell.kernel.get_parent("shell")
+        metadata = parent.get("metadata") or {} if isinstance(parent, dict) else {}
+        shown = strips.end(str(metadata.get("cellId") or "kernel"))
+        if shown is not None:
+            self.shell.display_pub.publish(shown, {"headway": {"strip": number}})
 
     def _file_name(self, raw: str, number: int) -> str | None:
         compiler = self.shell.compile
