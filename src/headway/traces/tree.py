@@ -41,7 +41,7 @@ def grow(spans: Sequence[Span]) -> list[Node]:
         return []
     known = {span.span_id for span in spans}
     below: dict[str, list[Span]] = {}
-    for span in spans:
+    for span in sorted(spans, key=lambda one: (one.start_ns, one.span_id)):
         below.setdefault(
             span.parent_id if span.parent_id in known and span.parent_id != span.span_id else "", []
         ).append(span)
