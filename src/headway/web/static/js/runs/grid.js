@@ -142,7 +142,8 @@ export class Grid {
       const what = item.head ? item.section : item.row;
       if (!known || known.what !== what || known.section !== item.section) {
         const tr = this.element(place, item);
-        known?.tr.remove();
+        if (known?.tr.isConnected) known.tr.replaceWith(tr);
+        if (known && known.tr === focused) tr.focus({ preventScroll: true }); // what was waited for is here
         known = { tr, what, section: item.section };
         this.shown.set(place, known);
       }

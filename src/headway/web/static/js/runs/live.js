@@ -30,7 +30,9 @@ export class Live {
 
   open() {
     this.stream?.close();
-    this.stream = stream(() => this.address, { run: (data) => this.run(data), new: (data) => this.came(data), stale: ({ run }) => this.renew([run]) });
+    this.ready = false;
+    const state = (word) => (this.ready = word === "live");
+    this.stream = stream(() => this.address, { run: (data) => this.run(data), new: (data) => this.came(data), stale: ({ run }) => this.renew([run]) }, state);
   }
 
   /** Which running runs are here now: the stream is about these. */

@@ -176,6 +176,7 @@ class Explorer {
     this.total = sections.reduce((sum, one) => sum + one.head.runs, 0);
     this.arrive(null, sections);
     this.shown();
+    this.panel.rows();
     if (answers[0].more) toast("Only the 200 largest groups are shown.", "warn");
   }
 
