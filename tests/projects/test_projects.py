@@ -13,7 +13,7 @@ def test_a_project_of_ones_own(world: World) -> None:
     assert made.status_code == 201
     assert made.json() | {"id": "", "created_at": 0} == {
         "id": "", "slug": "churn-modell", "name": "Churn Modell", "description": "Wer geht?", "created_at": 0, "archived": False,
-        "url": "/p/churn-modell",
+        "url": "/p/churn-modell", "keep_deleted_days": 30, "records": True,
     }  # fmt: skip
     assert client.get("/api/v1/projects/churn-modell").json() == made.json()
     assert (world.host.settings.home / "projects" / "churn-modell").is_dir()
@@ -160,3 +160,15 @@ def test_what_a_page_shows_of_files(world: World) -> None:
     assert client.get("/p/churn/files/view", params={"path": "gone.txt"}).status_code == 404
     assert client.get("/p/churn/files", params={"path": "gone"}).status_code == 404
     assert client.get("/p/churn/files/view").status_code == 422
+
+
+def test_recording_is_switched_by_its_owner(world: World) -> None:
+    ada = world.user("ada")
+    client = world.client(ada)
+    client.post("/api/v1/projects", json={"name": "churn"})
+    browser = world.client(ada, page=True)
+    assert "Stop recording" in browser.get("/p/churn/settings").text
+    assert browser.post("/p/churn/settings/record", data={"record": "no"}).status_code == 303
+    assert "Record experiments automatically" in browser.get("/p/churn/settings").text
+    assert client.get("/api/v1/projects/churn").json()["records"] is False
+    assert client.patch("/api/v1/projects/churn", json={"records": True}).json()["records"] is True

@@ -13,6 +13,8 @@ from headway.clock import now_ms
 from headway.errors import BadPath, Conflict, Forbidden, NotFound, Unprocessable
 from headway.people.rules import Who
 from headway.people.tables import Token
+from headway.projects import service as projects
+from headway.projects.tables import Project
 from headway.runs import service
 from headway.runs.launch import RunLimits
 from headway.tracking import service as tracking
@@ -318,3 +320,16 @@ def test_git_works_in_the_copy_and_environments_are_left_out(bench: Bench, tmp_p
     names = {path.name for path in (bench.place(run_id) / "work").iterdir()}
     assert names == {".git", "train.py", "new.txt", "link"}
     assert sum(1 for _ in (bench.place(run_id) / "work" / ".git" / "objects").rglob("*")) == 2
+
+
+def test_a_project_that_does_without_recording(bench: Bench) -> None:
+    with bench.host.database.write() as db:
+        project = db.get(Project, bench.project.id)
+        assert project is not None
+        projects.record(db, bench.who, project, False)
+    run_id = bench.submit(
+        bench.script("import os\nprint(os.environ['HEADWAY_CAPTURE'])\nloss = float('0.5')\nprint('loss', loss)\n")
+    )
+    assert bench.over(run_id).status == "finished"
+    assert bench.output(run_id).splitlines()[0] == "off"
+    assert not list((bench.place(run_id) / "spool").glob("facts.*"))

@@ -43,6 +43,7 @@ class ProjectChange(BaseModel):
     description: str | None = None
     archived: bool | None = None
     keep_deleted_days: int | None = None
+    records: bool | None = None
 
 
 class Role(BaseModel):
@@ -97,6 +98,8 @@ def change_project(who: Signed, db: Db, slug: str, body: ProjectChange) -> dict[
         service.rename(db, who, project, name, project.description if body.description is None else body.description)
     if body.keep_deleted_days is not None:
         service.keep_deleted(db, who, project, body.keep_deleted_days)
+    if body.records is not None:
+        service.record(db, who, project, body.records)
     if body.archived is not None:
         service.archive(db, who, project, body.archived)
     return as_dict(project)
@@ -239,5 +242,6 @@ def as_dict(project: Project) -> dict[str, Any]:
         "created_at": project.created_at,
         "archived": project.archived_at is not None,
         "keep_deleted_days": project.keep_deleted_days,
+        "records": project.records,
         "url": f"/p/{project.slug}",
     }
