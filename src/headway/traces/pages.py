@@ -72,7 +72,7 @@ def list_page(
     filtered = bool(q or status or run or session)
     return page(
         request, "traces/list.html", who=who, project=project, title="Traces", found=found, q=q, wanted=status, run=run,
-        session=session, filtered=filtered, states=STATES, words=WORDS,
+        session=session, filtered=filtered, short=tree.short, states=STATES, words=WORDS,
         next_url=with_query(request, after=found.token) if found.token else "",
         first_url=with_query(request, after=None) if after else "",
         live=not after and any(row.row.status == "IN_PROGRESS" for row in found.rows),

@@ -18,7 +18,8 @@ ICONS = {
     "RETRIEVER": "search", "EMBEDDING": "hash", "RERANKER": "list-filter", "PARSER": "braces", "MEMORY": "database",
     "EVALUATOR": "scale", "GUARDRAIL": "shield", "TASK": "circle-dot", "WORKFLOW": "workflow",
 }  # fmt: skip
-_HIDDEN = (nouns.INPUTS, nouns.OUTPUTS, nouns.REQUEST_ID, nouns.KIND, "mlflow.experimentId", "mlflow.spanFunctionName")
+_HIDDEN = (nouns.INPUTS, nouns.OUTPUTS, nouns.REQUEST_ID, nouns.KIND, nouns.USAGE, nouns.MODEL, "mlflow.experimentId",
+           "mlflow.spanLogLevel")  # shown elsewhere, or of no use to a reader  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,19 @@ def detail(node: Node) -> dict[str, Any]:
     others = {key: nouns.text(value) for key, value in sorted(attributes.items()) if key not in _HIDDEN}
     return {"parts": parts, "events": events, "attributes": others, "message": content.get("message", ""), "usage": span.usage,
             "cost": span.cost, "model": node.span.model}  # fmt: skip
+
+
+def short(preview: str | None) -> str:
+    """A request or an answer for a cell of a table: the text inside, where the JSON holds only one."""
+    if not preview:
+        return ""
+    try:
+        value = json.loads(preview)
+    except ValueError:
+        return preview
+    if isinstance(value, dict) and len(value) == 1:
+        (value,) = value.values()
+    return value if isinstance(value, str) else preview
 
 
 def _part(title: str, value: Any) -> Part:
