@@ -1,3 +1,4 @@
+# ruff: noqa: E501  programs are easier to read in as many lines as they have
 """Hostile programs behave exactly as without capture: output, errors, exit status, random streams."""
 
 from __future__ import annotations
@@ -164,6 +165,120 @@ PROGRAMS = {
         pickle.loads(cloudpickle.dumps(use))()
         print(again.n_, type(again).__name__, again.fit([1]).n_, again.score([1]), Mine.fit.__name__)
     """,
+    "tracing functions": """
+        import sys
+        seen = []
+        def tracer(frame, event, arg):
+            if frame.f_code.co_filename.endswith('program.py'): seen.append((event, frame.f_lineno))
+            return tracer
+        def f(x):
+            loss = x / 2
+            print('loss', loss)
+            return loss
+        sys.settrace(tracer); f(1.0); sys.settrace(None)
+        print(seen)
+        calls = []
+        sys.setprofile(lambda frame, event, arg: calls.append((event, frame.f_code.co_name)) if 'program.py' in frame.f_code.co_filename else None)
+        f(2.0); sys.setprofile(None)
+        print(len([c for c in calls if c[1] == 'f' and c[0] in ('call', 'return')]))
+    """,
+    "import hooks": """
+        import builtins, importlib.abc, sys
+        names = []
+        class Hook(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                names.append(name)
+        sys.meta_path.insert(0, Hook())
+        plain = builtins.__import__
+        builtins.__import__ = lambda *a, **k: plain(*a, **k)
+        import colorsys, argparse, logging
+        print('colorsys' in names, 'argparse' in names, [type(f).__name__ for f in sys.meta_path][0])
+        print(type(argparse.__loader__).__name__, argparse.__spec__.loader is argparse.__loader__)
+    """,
+    "coverage": """
+        import coverage, io
+        cov = coverage.Coverage(data_file=None, include=['*/part.py'])
+        cov.start()
+        import part
+        part.f(1); part.f(-1)
+        cov.stop()
+        print(cov.analysis2('part.py')[1:4])
+    """,
+    "pytest rewrites assertions": """
+        import pytest, sys
+        sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '--no-header', '-k', 'right', 'test_part.py']))
+    """,
+    "closed streams": """
+        import os, sys
+        print('loss', 0.5, flush=True)
+        sys.stdout.close(); os.close(2)
+        try: print('x')
+        except ValueError as error: os._exit(9)
+    """,
+    "a broken pipe": """
+        import os, signal, sys
+        r, w = os.pipe(); os.close(r); os.dup2(w, 1)
+        try:
+            print('loss', 0.5, flush=True)
+        except BrokenPipeError:
+            sys.stderr.write('broken'); sys.stderr.flush(); os._exit(4)
+    """,
+    "attributes that fail": """
+        class Bad:
+            def __getattr__(self, name): raise ValueError(name)
+            def __len__(self): raise ValueError('len')
+            def __iter__(self): raise ValueError('iter')
+            def __bool__(self): raise ValueError('bool')
+            @property
+            def __dict__(self): raise ValueError('dict')
+            @property
+            def __class__(self): raise ValueError('class')
+        class BadConfig(Bad): pass
+        loss, cfg, scores = Bad(), BadConfig(), [Bad()] * 3
+        print('made')
+    """,
+    "garbage and memory": """
+        import gc, sys, tracemalloc
+        gc.disable(); tracemalloc.start()
+        class Node: pass
+        a = Node(); a.me = a
+        refs = sys.getrefcount(a)
+        print('loss', 0.5, refs, gc.isenabled(), tracemalloc.is_tracing())
+        import weakref
+        big = Node(); seen = weakref.ref(big)
+        print('big', big is not None); del big
+        print(seen() is None)
+    """,
+    "limits and flags": """
+        import sys, locale, threading, faulthandler, signal, warnings
+        print(sys.getrecursionlimit(), sys.flags.optimize, sys.dont_write_bytecode, faulthandler.is_enabled(), locale.getlocale())
+        print(sys.getswitchinterval(), threading.stack_size(), len(warnings.filters), sys.gettrace(), sys.getprofile())
+        print({s.name: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)})
+        sys.setrecursionlimit(150)
+        def f(n): return n if n == 0 else f(n - 1)
+        print('loss', f(60))
+    """,
+    "exec another program": """
+        import os, sys
+        print('loss', 0.5, flush=True)
+        os.execv(sys.executable, [sys.executable, '-c', 'print("second")'])
+    """,
+    "a thread that outlives main": """
+        import threading, time
+        def late():
+            threading.main_thread().join()
+            print('late', 0.25)
+        threading.Thread(target=late).start()
+        print('main', 0.5)
+    """,
+    "exit in a thread and at exit": """
+        import atexit, sys, threading
+        threading.Thread(target=lambda: sys.exit(3)).start()
+        @atexit.register
+        def last(): print('last'); raise SystemExit(5)
+        print('loss', 0.5)
+    """,
+    "keyboard interrupt": "import os, signal\nprint('loss', 0.5, flush=True)\nos.kill(os.getpid(), signal.SIGINT)\nfor _ in range(10**9): pass",
     "atexit": "import atexit\natexit.register(lambda: print('bye'))\nprint('loss', 0.5)",
     "exec": "exec('print(\"acc\", 0.5)')\nprint(eval('1+1'))\ncode = compile('print(3)', '<made up>', 'exec')\nexec(code)",
 }
@@ -171,13 +286,20 @@ PROGRAMS = {
 
 def _same_text(text: str) -> str:
     """Without the folder, which is another, and addresses."""
+    text = re.sub(r"in \d+\.\d+s", "in s", text)
     return re.sub(r"0x[0-9a-f]+", "0x", re.sub(r"\S*/(?:captured|plain)/", "", text))
+
+
+FILES = {"part.py": "def f(x):\n    if x > 0:\n        return 1\n    y = 2\n    return y\n",
+         "test_part.py": "def test_right():\n    print('acc', 0.5)\n    assert 1 + 1 == 2\n"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_does_the_same(run: Run, name: str) -> None:
-    plain = run(PROGRAMS[name], capture=False)
-    captured = run(PROGRAMS[name])
+    if name == "coverage":
+        pytest.importorskip("coverage")
+    plain = run(PROGRAMS[name], capture=False, files=FILES)
+    captured = run(PROGRAMS[name], files=FILES)
     assert (captured.code, _same_text(captured.out), _same_text(captured.err)) == (
         plain.code, _same_text(plain.out), _same_text(plain.err)
     )  # fmt: skip
