@@ -220,7 +220,12 @@ def test_new_runs_of_the_project(site: Site) -> None:
         it.step(0)
         it.step(0)
         found = await taken(viewer)
-        assert [data(m)["run"] for m in found] == [begun]
+        assert [data(m)["run"] for m in found] == [begun] and viewer.mark([]) == f"n{viewer.newest}"
+        it.leave(viewer)
+        missed = site.begin()  # while the page was away
+        again = Viewer(site.ada, "p" * 32, {}, True, viewer.newest)
+        it.follow(again, [])
+        assert [data(m)["run"] for m in await taken(again)] == [missed]
         return found
 
     assert [m.name for m in run(view())] == ["new"]
@@ -260,18 +265,20 @@ def test_the_thread_ends_when_nobody_looks(site: Site, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("runs", "last", "seen"),
+    ("runs", "last", "seen", "newest"),
     [
-        ("a,b", "", {"a": None, "b": None}),
-        ("a:3,b", "", {"a": 3, "b": None}),
-        ("a:3,b", "7.9", {"a": 7, "b": 9}),
-        ("a:3,b", "7", {"a": 3, "b": None}),
-        ("a:-3", "x", {"a": None}),
-        ("", "", {}),
+        ("a,b", "", {"a": None, "b": None}, None),
+        ("a:3,b", "", {"a": 3, "b": None}, None),
+        ("a:3,b", "7.9", {"a": 7, "b": 9}, None),
+        ("a:3,b", "7.9n12", {"a": 7, "b": 9}, 12),
+        ("a:3,b", "7", {"a": 3, "b": None}, None),
+        ("a:-3", "x", {"a": None}, None),
+        ("", "n5", {}, 5),
+        ("", "", {}, None),
     ],
 )
-def test_what_a_stream_is_asked_for(runs: str, last: str, seen: dict[str, int | None]) -> None:
-    assert following.asked(runs, last) == seen
+def test_what_a_stream_is_asked_for(runs: str, last: str, seen: dict[str, int | None], newest: int | None) -> None:
+    assert following.asked(runs, last) == (seen, newest)
 
 
 def test_too_many_runs() -> None:

@@ -149,9 +149,9 @@ def test_a_run_that_ended_badly_says_what_to_do(site: dict[str, Any]) -> None:
 
 def test_only_a_run_that_goes_on_is_followed_once(site: dict[str, Any]) -> None:
     going, ended = site["runs"][0], site["runs"][2]
-    assert re.search(rf'data-follow="{going}:\d+"', get(site, f"runs/{going}"))
-    assert "data-follow=" not in get(site, f"runs/{going}?tab=output")  # its output has a stream of its own
-    assert "data-follow=" not in get(site, f"runs/{ended}")
+    assert re.search(rf'data-follow-runs="{going}:\d+"', get(site, f"runs/{going}"))
+    assert "data-follow-runs=" not in get(site, f"runs/{going}?tab=output")  # its output has a stream of its own
+    assert "data-follow-runs=" not in get(site, f"runs/{ended}")
     fragment = get(site, f"runs/{going}/live")
     assert 'hx-swap-oob="true"' in fragment and f'data-live-run="{going}" data-live-metric="loss"' in fragment
 
@@ -216,7 +216,7 @@ def test_compare_shows_what_differs(site: dict[str, Any]) -> None:
     other = get(site, f"compare?runs={one},{two}&base={two}")
     assert other.index("baseline</span>") > other.index(f"base={one}")
     assert ">lr<" not in get(site, f"compare?runs={one},{two}&q=auc")
-    assert f'data-follow="{site["runs"][0]}:' in get(site, f"compare?runs={','.join(site['runs'])}")
+    assert f'data-follow-runs="{site["runs"][0]}:' in get(site, f"compare?runs={','.join(site['runs'])}")
     get(site, "compare")
     get(site, f"compare?runs={one}", "vera")
     get(site, "compare?runs=" + "0" * 32, status=404)

@@ -41,40 +41,48 @@ def hub_of(app: Any) -> Hub:
 
 
 @router.get("/p/{slug}/live")
-def follow(request: Request, who: Signed, db: ReadDb, slug: str, runs: str = "", news: bool = False) -> Response:
-    """What is new in these runs. `runs`: ids by comma, each with the version that the page shows behind a colon (a stream
-    that comes back says so in `Last-Event-ID`: the versions in the same order, with dots between). `news`: the project's new
-    runs too. Events: `run` (what changed), `new` (a run began), `stale` (load anew). The id holds the versions seen."""
+def follow(
+    request: Request, who: Signed, db: ReadDb, slug: str, runs: str = "", news: bool = False, last: str = ""
+) -> Response:
+    """What is new in these runs. `runs`: ids by comma, each with the version that the page shows behind a colon. `news`: the
+    project's new runs too. Events: `here` (it begins), `run` (what changed), `new` (a run began), `stale` (load anew). An id is
+    how far the viewer has seen; one that comes back sends it as `Last-Event-ID` or `last`, and misses nothing."""
     project = projects.by_slug(db, who, slug, VIEW)
-    seen = asked(runs, request.headers.get("last-event-id", ""))
+    seen, newest = asked(runs, request.headers.get("last-event-id", "") or last)
     found = {row.uuid for row in changes.versions(db, list(seen)) if row.project_id == project.id}
     for run in seen:
         if run not in found:
             raise record.no_run(run)
     if not seen and not news:
         raise BadInput("Say what to follow.", hint="runs=<id>,<id> or news=true", field="runs")
-    return live.sse(_stream(request, who, project.id, seen, news))
+    return live.sse(_stream(request, who, project.id, seen, news, newest))
 
 
-def asked(runs: str, last: str) -> dict[str, int | None]:
-    """The runs asked for with the versions that the viewer has seen, where it says. Raises `BadInput`."""
+def asked(runs: str, last: str) -> tuple[dict[str, int | None], int | None]:
+    """The runs asked for with the versions that the viewer has seen, and the last run it knows, where it says. Raises
+    `BadInput`."""
     seen: dict[str, int | None] = {}
     for part in filter(None, runs.split(",")):
         run, _, version = part.partition(":")
-        seen[run] = int(version) if version.isascii() and version.isdigit() and len(version) < 19 else None
+        seen[run] = _number(version)
     if len(seen) > MOST:
         raise BadInput(f"{len(seen)} runs are too many to follow.", hint=f"At most {MOST}.", field="runs")
-    versions = last.split(".")
-    if len(versions) == len(seen) and all(v.isascii() and v.isdigit() and len(v) < 19 for v in versions):
-        seen = dict(zip(seen, map(int, versions), strict=True))
-    return seen
+    before, _, newest = last.partition("n")
+    versions = [_number(version) for version in before.split(".")]
+    if len(versions) == len(seen) and None not in versions:
+        seen = dict(zip(seen, versions, strict=True))
+    return seen, _number(newest)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 async def _stream(
-    request: Request, who: Who, project_id: str, seen: dict[str, int | None], news: bool
+    request: Request, who: Who, project_id: str, seen: dict[str, int | None], news: bool, newest: int | None
 ) -> AsyncIterator[bytes]:
     hub = hub_of(request.app)
-    viewer = Viewer(who, project_id, {run: v for run, v in seen.items() if v is not None}, news)
+    viewer = Viewer(who, project_id, {run: v for run, v in seen.items() if v is not None}, news, newest)
     try:
         try:
             await to_thread.run_sync(hub.follow, viewer, list(seen))
@@ -113,12 +121,13 @@ class _Identity:
 
 async def _pieces(request: Request, viewer: Viewer, watch: _Identity, order: list[str]) -> AsyncIterator[bytes]:
     idle = 0.0
+    if not viewer.queue:
+        yield live.event({}, name="here", id=viewer.mark(order))
     while not viewer.closed and not await request.is_disconnected() and await watch.holds():
         message = viewer.take()
         if message is not None:
             idle = 0.0
-            mark = ".".join(str(viewer.seen.get(run, 0)) for run in order) if message.run else None
-            yield live.event(message.data.decode(), name=message.name, id=mark)
+            yield live.event(message.data.decode(), name=message.name, id=viewer.mark(order))
             continue
         try:
             await asyncio.wait_for(viewer.wake.wait(), LOOK_S)

@@ -45,7 +45,7 @@ NEW_RUNS = 50
 
 @dataclass(frozen=True)
 class Message:
-    """What a viewer gets: `name` is run, new or stale; `run` and `version` say how far it then has seen."""
+    """What a viewer gets: `name` is run, new or stale; `version` (of a new run: its number) is how far it then has seen."""
 
     name: str
     data: bytes
@@ -56,8 +56,11 @@ class Message:
 class Viewer:
     """An open page. Its queue is bounded; everything here happens on its event loop."""
 
-    def __init__(self, who: Who, project_id: str, seen: Mapping[str, int], news: bool) -> None:
+    def __init__(
+        self, who: Who, project_id: str, seen: Mapping[str, int], news: bool, newest: int | None = None
+    ) -> None:
         self.who, self.project_id, self.seen, self.news = who, project_id, dict(seen), news
+        self.newest = newest  # the last run of the project that it knows
         self.loop = asyncio.get_running_loop()
         self.queue: deque[Message] = deque()
         self.wake = asyncio.Event()
@@ -80,14 +83,33 @@ class Viewer:
             self.wake.clear()
             return None
         message = self.queue.popleft()
-        if message.run:
+        if message.name == "new":
+            self.newest = max(self.newest or 0, message.version)
+        elif message.run:
             self.seen[message.run] = message.version
         return message
+
+    def mark(self, order: Iterable[str]) -> str:
+        """How far it has seen: the versions of these runs, and the last run it knows."""
+        versions = ".".join(str(self.seen.get(run, 0)) for run in order)
+        return f"{versions}n{self.newest}" if self.news else versions
 
 
 def stale(run: str, version: int = 0) -> Message:
     """The page's picture of a run can't be brought up to date piece by piece: it is to load anew."""
     return Message("stale", orjson.dumps({"run": run}), run, version)
+
+
+def new(row: Any) -> Message:
+    """A run began."""
+    data = {
+        "run": row.uuid,
+        "name": row.name,
+        "status": row.status,
+        "experiment": row.experiment_id,
+        "parent": row.parent_uuid,
+    }
+    return Message("new", orjson.dumps(data), row.uuid, row.id)
 
 
 @dataclass
@@ -140,12 +162,13 @@ class Hub:
         wanted = list(uuids)
         with self._lock:
             unknown = [run for run in wanted if run not in self._runs]
-        pictures, newest = {}, 0
+        pictures, newest, missed = {}, 0, []
         if unknown or viewer.news:
             with self._database.read() as db:
                 changes.snapshot(db)
                 pictures = {row.uuid: changes.picture(db, row) for row in changes.versions(db, unknown)}
                 newest = int(db.scalar(select(func.max(Run.id))) or 0)
+                missed = [] if viewer.newest is None else _begun(db, [viewer.project_id], viewer.newest)
         with self._lock:
             if len(self._viewers) >= VIEWERS:
                 raise TooMany("Too many pages are open on this server.", hint="Close some; reload this one later.")
@@ -155,6 +178,9 @@ class Hub:
             self._viewers.add(viewer)
             if viewer.news:
                 self._newest = self._newest if self._projects else newest
+                viewer.newest = newest if viewer.newest is None else viewer.newest
+                for row in missed:
+                    viewer.offer(new(row))
                 self._projects.setdefault(viewer.project_id, set()).add(viewer)
             for run in wanted:
                 followed = self._runs.get(run)
@@ -255,10 +281,8 @@ class Hub:
                     out.setdefault(viewer.loop, []).append((viewer, message))
             for row in begun:
                 self._newest = max(self._newest, row.id)
-                data = {"run": row.uuid, "name": row.name, "status": row.status, "experiment": row.experiment_id,
-                        "parent": row.parent_uuid}  # fmt: skip
                 for viewer in self._projects.get(row.project_id, ()):
-                    out.setdefault(viewer.loop, []).append((viewer, Message("new", orjson.dumps(data))))
+                    out.setdefault(viewer.loop, []).append((viewer, new(row)))
         for loop, messages in out.items():
             try:
                 loop.call_soon_threadsafe(_hand_out, messages)

@@ -1,4 +1,4 @@
-// Runs that go on while a page shows them. Elements with data-follow="<id>:<version seen>" say which; one stream brings the news of all:
+// Runs that go on while a page shows them. Elements with data-follow-runs="<id>:<version seen>" say which; one stream brings the news of all:
 // charts grow, numbers with data-live-run, -metric and -part change in place, and on the document are said
 //   headway:live   {run, status, state, ended, metrics, params, tags, points, ...}   what changed in a run (tracking/changes.py)
 //   headway:stale  {run}       more changed than can be told piece by piece: parts of the page load themselves anew
@@ -29,12 +29,12 @@ function begin() {
 }
 
 ready((root) => {
-  const marks = [...root.querySelectorAll("[data-follow], [data-follow-news]")].concat(root.matches?.("[data-follow]") ? [root] : []);
+  const marks = [...root.querySelectorAll("[data-follow-runs], [data-follow-news]")].concat(root.matches?.("[data-follow-runs]") ? [root] : []);
   let more = false;
   for (const mark of marks) {
     url ||= mark.closest("[data-follow-url]")?.dataset.followUrl ?? "";
     if ("followNews" in mark.dataset && !news) news = more = true;
-    for (const part of (mark.dataset.follow ?? "").split(",").filter(Boolean)) {
+    for (const part of (mark.dataset.followRuns ?? "").split(",").filter(Boolean)) {
       const [run, version] = part.split(":");
       if (!followed.has(run)) more = true;
       followed.set(run, Math.max(Number(version) || 0, followed.get(run) ?? 0));

@@ -10,8 +10,14 @@ export const resumed = (url) => (last) => {
   return asked.href;
 };
 
+function since(url, last) {
+  const asked = new URL(url, location.href);
+  if (last) asked.searchParams.set("last", last);
+  return asked.href;
+}
+
 /**
- * `address(last)` is the URL to ask, `last` the id of the last event that came ("" at first). `on` maps names of events to
+ * `address(last)` is the URL to ask, `last` the id of the last event that came ("" at first); one that does not take it gets ?last=. `on` maps names of events to
  * functions (data as JSON, event); `state(word)` hears "live", "reconnecting", "paused" or "closed".
  */
 export function stream(address, on, state = () => {}) {
@@ -22,7 +28,7 @@ export function stream(address, on, state = () => {}) {
 
   function open() {
     if (source || over) return;
-    source = new EventSource(address(last));
+    source = new EventSource(address.length ? address(last) : since(address(), last));
     source.addEventListener("open", () => state("live"));
     source.addEventListener("error", () => {
       const closed = source?.readyState === EventSource.CLOSED;
