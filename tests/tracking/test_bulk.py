@@ -153,7 +153,7 @@ def test_json_lines_and_parquet(site: dict[str, Any]) -> None:
     assert len(lines) == COUNT and "params.few" not in lines[0] and lines[-1]["metrics.auc"] == 0
     answer = site["ada"].get(f"{site['url']}/export", params={"format": "parquet", "all": True})
     if importlib.util.find_spec("pyarrow") is None:
-        assert answer.status_code == 503 and "pyarrow" in answer.json()["hint"]
+        assert answer.status_code == 503 and "pyarrow" in answer.json()["error"]["hint"]
         return
     from pyarrow import parquet
 

@@ -62,6 +62,7 @@ def test_what_is_expected(marked: str, what: str, kind: str, key: str, op: str) 
         ("metrics.auc>1", "metrics.auc>1"),
         ("params.x IS NULL", "params.x IS NULL"),
         ("x like y", "x like y"),
+        ("sand-like", "attributes.run_name ILIKE '%sand-like%'"),
         ("'; drop", "'; drop"),
     ],
 )

@@ -15,7 +15,7 @@ STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 DATASET_KEYS = ("name", "digest", "context")
 KINDS = {"metrics": "metric", "params": "param", "tags": "tag", "attributes": "attribute", "dataset": "dataset"}
 _ORDERED = ("=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL")
-_SPECIAL = re.compile(r"""[=<>!`'"()]|\b(?:i?like|in|is|and)\b""", re.I)
+_SPECIAL = re.compile(r"""[=<>!`'"()]|(?:^|\s)(?:i?like|in|is|and)(?:\s|$)""", re.I)
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
     |(?P<string>'(?:[^']|'')*(?:'|$))

@@ -1,16 +1,9 @@
 // What is selected, and what can be done with it: compare, tag, delete, restore, export. Everything that matches can be meant too.
 import { icon, make, toast } from "../dom.js";
-import { ask } from "./source.js";
+import { ask, send } from "./source.js";
 import { meant, question } from "./state.js";
 
 const COMPARED = 20;
-
-async function post(url, body) {
-  const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": document.querySelector('meta[name="csrf"]')?.content ?? "" }, body: JSON.stringify(body) });
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(`${found.message ?? `The server answered ${answer.status}.`} ${found.hint ?? ""}`.trim());
-  return found;
-}
 
 export class Actions {
   constructor(explorer) {
@@ -116,14 +109,15 @@ export class Actions {
     try {
       let cursor = "";
       do {
-        const answer = await post(`${this.explorer.api}/bulk`, { action, ...selection, ...more, cursor });
+        const answer = await send("POST", `${this.explorer.api}/bulk`, { action, ...selection, ...more, cursor });
         changed += answer.changed;
         cursor = answer.next;
         progress.value = changed;
       } while (cursor);
       toast(`${changed.toLocaleString("en")} ${changed === 1 ? "run" : "runs"} ${done}.`);
     } catch (problem) {
-      toast(changed ? `${changed} runs ${done}, then: ${problem.message}` : problem.message, "bad");
+      const why = `${problem.message} ${problem.hint ?? ""}`.trim();
+      toast(changed ? `${changed} runs ${done}, then: ${why}` : why, "bad");
     }
     this.all(false);
     await this.explorer.load();

@@ -158,7 +158,7 @@ class Explorer {
     const answers = await Promise.all((metrics.length ? metrics : [""]).map((metric) => {
       const url = new URLSearchParams(asked);
       if (metric) url.set("metric", metric);
-      return ask(`${this.api}/groups?${url}`, this.asked.signal);
+      return ask(`${this.api}/groups?${url}`, { signal: this.asked.signal });
     }));
     if (number !== this.turn) return;
     const means = new Map();

@@ -71,7 +71,7 @@ export class Query {
   wrong(problem) {
     this.field.setAttribute("aria-invalid", "true");
     this.field.setAttribute("aria-describedby", "runs-problem");
-    const at = problem.details?.position;
+    const at = problem.position;
     const text = this.field.value;
     if (Number.isInteger(at)) {
       const lead = text.length - text.trimStart().length;

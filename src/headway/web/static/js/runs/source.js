@@ -15,15 +15,20 @@ export function rowsOf(table) {
   });
 }
 
-export async function ask(url, signal) {
-  const answer = await fetch(url, { headers: { Accept: "application/json" }, signal });
+/** What the server answers to a request; what it refuses is thrown, with its hint and where it stopped to understand. */
+export async function ask(url, options = {}) {
+  const answer = await fetch(url, { ...options, headers: { Accept: "application/json", ...options.headers } });
   const found = await answer.json().catch(() => ({}));
   if (answer.ok) return found;
-  const problem = new Error(found.message ?? `The server answered ${answer.status}.`);
-  problem.hint = found.hint ?? "";
-  problem.details = found.details ?? found;
-  problem.status = answer.status;
-  throw problem;
+  const { message, hint = "", position } = found.error ?? {};
+  const problem = new Error(message ?? `The server answered ${answer.status}.`);
+  throw Object.assign(problem, { hint, position, status: answer.status });
+}
+
+/** The same for what changes something. */
+export function send(method, url, body) {
+  const headers = { "Content-Type": "application/json", "X-CSRF-Token": document.querySelector('meta[name="csrf"]')?.content ?? "" };
+  return ask(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
 }
 
 export class Source {
@@ -57,7 +62,7 @@ export class Source {
     if (this.marks.has(start)) this.marks.get(start) && url.searchParams.set("cursor", this.marks.get(start));
     else url.searchParams.set("offset", start);
     try {
-      const table = await ask(url, this.over.signal);
+      const table = await ask(url, { signal: this.over.signal });
       this.chosen ??= table.columns.map((column) => column.id);
       const at = span.from; // rows may have come before it meanwhile
       rowsOf(table).forEach((row, i) => (this.rows[at + i] = row));
@@ -80,7 +85,7 @@ export class Source {
     url.searchParams.delete("column");
     url.searchParams.append("column", "tags.mlflow.user");
     try {
-      const { total } = await ask(url, this.over.signal);
+      const { total } = await ask(url, { signal: this.over.signal });
       if (this.total === null || total > this.total) this.total = total;
       this.changed();
     } catch (problem) {

@@ -30,7 +30,7 @@ export function write(state, withView = true) {
 /** Plain words search the runs' names; anything else is MLflow's grammar. As completion.meant. */
 export function meant(text) {
   const filter = text.trim();
-  if (!filter || /[=<>!`'"()]|\b(?:i?like|in|is|and)\b/i.test(filter)) return filter;
+  if (!filter || /[=<>!`'"()]|(?:^|\s)(?:i?like|in|is|and)(?:\s|$)/i.test(filter)) return filter;
   return filter.split(/\s+/).map((word) => `attributes.run_name ILIKE '%${word}%'`).join(" AND ");
 }
 

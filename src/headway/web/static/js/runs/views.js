@@ -1,15 +1,7 @@
 // Saved views: a name for the state. One's own or the project's, and one of them may be where the page begins.
 import { icon, make, toast } from "../dom.js";
+import { send } from "./source.js";
 import { read, write } from "./state.js";
-
-const csrf = () => document.querySelector('meta[name="csrf"]')?.content ?? "";
-
-async function send(method, url, body) {
-  const answer = await fetch(url, { method, headers: { "Content-Type": "application/json", Accept: "application/json", "X-CSRF-Token": csrf() }, body: body && JSON.stringify(body) });
-  const found = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(`${found.message ?? `The server answered ${answer.status}.`} ${found.hint ?? ""}`.trim());
-  return found;
-}
 
 export class Views {
   constructor(explorer) {
@@ -51,7 +43,7 @@ export class Views {
       this.show();
       this.draw();
     } catch (problem) {
-      toast(problem.message, "bad");
+      toast(`${problem.message} ${problem.hint ?? ""}`.trim(), "bad");
     }
   }
 
