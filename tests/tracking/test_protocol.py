@@ -78,8 +78,9 @@ def test_shapes_of_a_run(http: httpx.Client, run: dict[str, Any]) -> None:
         ("experiments/create", {"name": "e", "artifact_location": "mlflow-artifacts://evil@host/x"}, *INVALID),
         ("experiments/create", {}, *INVALID),
         ("runs/nothing", {}, 404, "ENDPOINT_NOT_FOUND"),
-        ("traces", {}, 501, "NOT_IMPLEMENTED"),
-        ("webhooks", {}, 501, "NOT_IMPLEMENTED"),
+        ("scorers/register", {}, 501, "NOT_IMPLEMENTED"),
+        ("gateway/endpoints/create", {}, 501, "NOT_IMPLEMENTED"),
+        ("workspaces", {"name": "w"}, 501, "NOT_IMPLEMENTED"),
     ],
 )  # fmt: skip
 def test_refusals(
@@ -280,3 +281,45 @@ def test_workspaces_are_projects(server: Server, http: httpx.Client) -> None:
     assert http.get(API + "experiments/get-by-name", params={"experiment_name": name}).status_code == 404
     assert other.slug in {w["name"] for w in http.get("/api/3.0/mlflow/workspaces").json()["workspaces"]}
     assert http.get(API + "experiments/search", headers={"X-MLFLOW-WORKSPACE": "none-such"}).status_code == 404
+
+
+def test_what_is_not_served_says_what_to_do(server: Server) -> None:
+    from headway.tracking.wire import unserved
+
+    for area in unserved._AREAS:
+        told = unserved.refusal("POST", area)
+        assert told is not None and told.status == 501 and area in told.message and told.hint
+    assert unserved.refusal("POST", "runs/nonsense") is None
+
+
+def test_addresses_of_parts_and_downloads_are_signed(server: Server) -> None:
+    client = server.world.client(token=server.token)
+    stranger = server.world.client()
+    run = client.post("/api/2.0/mlflow/runs/create", json={}).json()["run"]["info"]["run_id"]
+    root, folder = "/api/2.0/mlflow-artifacts", f"0/{run}/artifacts"
+    assert stranger.post(f"{root}/mpu/create/{folder}", json={"path": "a.bin", "num_parts": 2}).status_code == 401
+    made = client.post(f"{root}/mpu/create/{folder}", json={"path": "/tmp/a.bin", "num_parts": 2}).json()
+    upload, urls = made["upload_id"], [part["url"].partition("8640")[2] for part in made["credentials"]]
+    tags = [stranger.put(url, content=data).headers["etag"] for url, data in zip(urls, (b"one", b"two"), strict=True)]
+    forged = [
+        urls[0].replace("/1?", "/2?"),
+        urls[0][:-1] + ("0" if urls[0][-1] != "0" else "1"),
+        urls[0].partition("?")[0],
+    ]
+    assert [stranger.put(url, content=b"x").status_code for url in forged] == [403, 403, 403]
+    parts = [{"part_number": n, "etag": tag} for n, tag in enumerate(tags, 1)]
+    done = {"path": "/tmp/a.bin", "upload_id": upload, "parts": parts}
+    assert client.post(f"{root}/mpu/complete/{folder}", json=done | {"path": "other.bin"}).status_code == 404
+    assert (
+        client.post(f"{root}/mpu/complete/{folder}", json=done | {"parts": [parts[0] | {"etag": "x"}]}).status_code
+        == 400
+    )
+    assert client.post(f"{root}/mpu/complete/{folder}", json=done).status_code == 200
+    assert client.get(f"{root}/artifacts/{folder}/a.bin").content == b"onetwo"
+    told = client.get(f"{root}/presigned/{folder}/a.bin").json()
+    assert told["file_size"] == 6 and stranger.get(f"{root}/presigned/{folder}/a.bin").status_code == 401
+    url = told["url"].partition("8640")[2]
+    assert stranger.get(url, headers={"range": "bytes=3-5"}).content == b"two"
+    assert stranger.get(url.replace("a.bin", "b.bin")).status_code == 403
+    assert stranger.get(url.replace("/signed/", "/signed/9")).status_code == 403
+    assert client.post(f"{root}/mpu/abort/{folder}", json=done).status_code == 200

@@ -206,11 +206,12 @@ def _follow(db: Session, row: Trace, some: Sequence[SpanData]) -> None:
     """Let the trace's own row say what its spans tell, where the client has not said it itself."""
     metadata = reading.of(db, [row])[0].metadata
     if not row.finalized:
-        row.started_at = min(row.started_at, *(s.start_ns // 1_000_000 for s in some))
         ends = [s.end_ns // 1_000_000 for s in some if s.end_ns]
+        if row.duration_ms is not None:
+            ends.append(row.started_at + row.duration_ms)
+        row.started_at = min(row.started_at, *(s.start_ns // 1_000_000 for s in some))
         if ends:
-            before = row.started_at + (row.duration_ms or 0)
-            row.duration_ms = max(before, *ends) - row.started_at
+            row.duration_ms = max(ends) - row.started_at
     state = nouns.outcome(some)
     if state and row.status in OPEN:
         row.status = state

@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headway.engines.host import Host
-from headway.errors import BadInput, BadPath, NotFound, NotServed
+from headway.errors import BadInput, BadPath, NotFound
 from headway.people import guard
 from headway.people.rules import Who
 from headway.storage.blobs import PIECE, Writer
 from headway.tracking import artifacts, download, service
 from headway.tracking.tables import Artifact
-from headway.tracking.wire import shapes, unserved
+from headway.tracking.wire import shapes
 from headway.tracking.wire.call import Call, committed, endpoint, respond
 from headway.tracking.wire.logged import run_id
 from headway.web import safety
@@ -80,8 +80,6 @@ async def answer_files(request: Request) -> Response:
         return await OTHERS[head](request, host, path)
     who = await guard.signed(request)
     if head != "artifacts":
-        if (name := unserved.name(request.method, head)) is not None:
-            raise NotServed(f"headway does not serve {name}.", hint="Upload and download through the proxy.")
         raise NotFound(f"There is no endpoint mlflow-artifacts/{head[:80]}.", endpoint=True)
     method = request.method
     if method == "PUT":

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from headway import errors
 from headway.engines.host import Host
-from headway.errors import BadInput, HeadwayError, NotFound, NotServed, TooLarge, Unauthenticated
+from headway.errors import BadInput, HeadwayError, NotFound, TooLarge, Unauthenticated
 from headway.people import guard
 from headway.people.rules import Who
 from headway.projects import service as projects
@@ -202,8 +202,8 @@ def find(method: str, path: str) -> tuple[Endpoint, Mapping[str, str]]:
     for its_method, pattern, made in PATTERNS:
         if its_method == method and (match := pattern.fullmatch(path)):
             return made, match.groupdict()
-    if (name := unserved.name(method, path)) is not None:
-        raise NotServed(f"headway does not serve {name} ({method} {path}).")
+    if (absent := unserved.refusal(method, path)) is not None:
+        raise absent
     raise NotFound(f"There is no endpoint {method} {path[:200]}.", endpoint=True)
 
 
