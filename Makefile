@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dev check format test bench bench-serving bench-tracking bench-capture migration constraints clean
+.PHONY: help run install dev check format test bench bench-serving bench-tracking bench-pages bench-growth bench-capture bench-overhead migration constraints clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,17 @@ bench-serving: $(VENV)/.dev ## Requests a second of an endpoint, beside `mlflow 
 bench-tracking: $(VENV)/.dev ## Start, memory, log_metric, search, charts, beside `mlflow server`.
 	$(BIN)/python bench/tracking.py $(ARGS)
 
+bench-pages: $(VENV)/.dev ## How soon the runs page is there with 5, 500 and 100,000 runs, in headless Chromium.
+	$(BIN)/python bench/pages.py $(ARGS)
+
+bench-growth: $(VENV)/.dev ## The same questions at 1,000, 10,000 and 100,000 runs, drawn. ARGS="--to 1000000".
+	$(BIN)/python bench/growth.py $(ARGS)
+
 bench-capture: $(VENV)/.dev ## What capture finds in public scripts. ARGS="CORPUS_FOLDER LABELS_FOLDER".
 	$(BIN)/python bench/capture.py $(ARGS)
+
+bench-overhead: $(VENV)/.dev ## What capture costs a program, beside mlflow.autolog(). 4 minutes.
+	$(BIN)/python bench/overhead.py $(ARGS)
 
 migration: $(VENV)/.dev ## Write the next migration from the tables: make migration M="what changes".
 	$(BIN)/python scripts/migration "$(M)"
