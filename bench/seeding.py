@@ -7,7 +7,6 @@ Run `i` is the same whoever writes it, so an answer can be checked without any s
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,17 +73,21 @@ class Runs:
         return [0, *(1 + (start + j) % (self.names - 1) for j in range(self.metrics - 1))]
 
 
-def fill(database: Database, experiment_id: int, runs: Runs, *, points: int = 0) -> str:
-    """Write the runs, and one run with a series `loss` of `points` points. Returns that run's id. The tables may hold others."""
+def fill(database: Database, experiment_id: int, runs: Runs, *, points: int = 0) -> None:
+    """Write the runs, and one run with a series `loss` of `points` points. The tables may hold others."""
     with database.write() as db:
-        project = str(db.execute(text("SELECT project_id FROM experiments WHERE id = :id"), {"id": experiment_id}).scalar_one())
+        project = str(
+            db.execute(text("SELECT project_id FROM experiments WHERE id = :id"), {"id": experiment_id}).scalar_one()
+        )
         have = {name: i for i, name in db.execute(text("SELECT id, name FROM keys"))}
         first_key, names = max(have.values(), default=0) + 1, [*runs.metric_names(), *runs.param_names(), "mlflow.runName",
                                                                "mlflow.user", "team", "loss"]  # fmt: skip
         new = [name for name in names if name not in have]
         ids = have | {name: first_key + at for at, name in enumerate(new)}
         if new:
-            db.execute(text("INSERT INTO keys (id, name) VALUES (:id, :name)"), [{"id": ids[n], "name": n} for n in new])
+            db.execute(
+                text("INSERT INTO keys (id, name) VALUES (:id, :name)"), [{"id": ids[n], "name": n} for n in new]
+            )
         run_id = int(db.execute(text("SELECT COALESCE(MAX(id), 0) FROM runs")).scalar_one()) + 1
         chunk_id = int(db.execute(text("SELECT COALESCE(MAX(id), 0) FROM series_chunks")).scalar_one()) + 1
     sink = _Sqlite(database) if database.sqlite else _Postgres(database)
@@ -92,10 +95,11 @@ def fill(database: Database, experiment_id: int, runs: Runs, *, points: int = 0)
         chunk_id = _piece(sink, runs, ids, (experiment_id, project), run_id, chunk_id, start)
     _long(sink, ids["loss"], (experiment_id, project), run_id + runs.count, chunk_id, points)
     sink.close()
-    return f"{'f' * 8}{run_id + runs.count:024x}"
 
 
-def _piece(sink: Any, runs: Runs, ids: dict[str, int], where: tuple[int, str], run_id: int, chunk_id: int, start: int) -> int:
+def _piece(
+    sink: Any, runs: Runs, ids: dict[str, int], where: tuple[int, str], run_id: int, chunk_id: int, start: int
+) -> int:
     experiment, project = where
     stop = min(start + PIECE, runs.count)
     metrics, numbers = runs.piece(start, stop)
@@ -128,19 +132,20 @@ def point(j: Any) -> Any:
 
 
 def _long(sink: Any, key: int, where: tuple[int, str], run: int, chunk_id: int, points: int) -> None:
-    experiment, project = where
-    uuid = f"{'f' * 8}{run:024x}"
-    sink.put("runs", [(run, uuid, experiment, project, "long", "bench", "FINISHED", "", 1, 2, "active",
-                       f"mlflow-artifacts:/{experiment}/{uuid}/artifacts", 1)])  # fmt: skip
     if not points:
         return
+    experiment, project = where
+    uuid = f"{'f' * 8}{run:024x}"
+    place = f"mlflow-artifacts:/{experiment}/{uuid}/artifacts"
+    sink.put("runs", [(run, uuid, experiment, project, "long", "bench", "FINISHED", "", 1, 2, "active", place, 1)])
     steps = np.arange(points, dtype=np.int64)
     values = point(steps)
     rows = []
     for at in range(0, points, series.FULL):
-        p = series.Points(steps[at : at + series.FULL], EPOCH + steps[at : at + series.FULL], values[at : at + series.FULL])
-        full = len(p) == series.FULL
-        rows.append((chunk_id, run, key, len(p), int(p.steps[0]), int(p.steps[-1]), series.pack(p), series.sketch(p) if full else None))  # fmt: skip
+        cut = slice(at, at + series.FULL)
+        p = series.Points(steps[cut], EPOCH + steps[cut], values[cut])
+        sketch = series.sketch(p) if len(p) == series.FULL else None
+        rows.append((chunk_id, run, key, len(p), int(p.steps[0]), int(p.steps[-1]), series.pack(p), sketch))
         chunk_id += 1
     sink.put("series_chunks", rows)
     sink.put("summaries", [(run, key, experiment, float(values[-1]), False, points - 1, EPOCH + points - 1, float(values.min()),
@@ -163,7 +168,7 @@ class _Sqlite:
         if rows:
             self.db.execute("BEGIN")
             names = COLUMNS[table]
-            self.db.executemany(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(rows[0]))})", rows)  # noqa: S608
+            self.db.executemany(f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(rows[0]))})", rows)
             self.db.execute("COMMIT")
 
     def close(self) -> None:
@@ -189,7 +194,7 @@ class _Postgres:
 
     def close(self) -> None:
         for table in ("runs", "series_chunks", "keys"):
-            self.db.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT MAX(id) FROM {table}))")  # noqa: S608
+            self.db.execute(f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT MAX(id) FROM {table}))")
         self.db.execute("VACUUM ANALYZE")
         self.db.close()
 
@@ -201,5 +206,3 @@ def disk_bytes(database: Database) -> int:
         return sum(p.stat().st_size for p in (path, path.with_name(path.name + "-wal")) if p.exists())
     with database.read() as db:
         return int(db.execute(text("SELECT pg_database_size(current_database())")).scalar_one())
-
-
