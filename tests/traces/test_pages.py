@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
-from headway.tracking import experiments
+from headway.traces.tables import Span, Trace
+from headway.tracking import experiments, purge
+from headway.tracking.tables import Artifact
 from tests.traces.test_otlp import JSON, TRACE, protobuf
 from tests.world import World
 
@@ -126,3 +129,18 @@ def test_a_run_links_to_its_traces(scene: Scene) -> None:
     assert "?run=" not in scene.get(f"runs/{run}").text
     assert scene.send(scene.body, **{"x-mlflow-run-id": run}).status_code == 200
     assert f"traces?run={run}" in scene.get(f"runs/{run}").text and ID in scene.get(f"traces?run={run}").text
+
+
+def test_an_experiment_that_is_removed_takes_its_traces_and_their_files_along(scene: Scene) -> None:
+    with scene.world.host.database.write() as db:
+        number = experiments.ensure(db, scene.project.id, "short-lived").id
+    body = scene.body.replace(ID.encode(), f"tr-{'1' * 32}".encode())
+    assert scene.send(body, **{"x-mlflow-experiment-id": str(number)}).status_code == 200
+    client = scene.world.client(token=scene.token)
+    file = f"/api/2.0/mlflow-artifacts/artifacts/{number}/traces/tr-{'1' * 32}/artifacts/picture.png"
+    assert client.put(file, content=b"png").status_code == 200 and client.get(file).content == b"png"
+    with scene.world.host.database.write() as db:
+        purge.experiment(db, number)
+    with scene.world.host.database.read() as db:
+        left = [db.scalar(select(func.count()).select_from(t)) for t in (Trace, Span)]
+        assert left == [1, 2] and not db.scalar(select(Artifact).where(Artifact.owner.startswith("tr-")))

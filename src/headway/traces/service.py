@@ -332,3 +332,11 @@ def _drop(db: Session, row: Trace) -> None:
     for table in (Span, TraceTag, TraceMetadata, TraceRun, Assessment):
         db.execute(delete(table).where(table.trace_id == row.id))
     db.execute(delete(Trace).where(Trace.id == row.id))
+
+
+def _of_experiment(db: Session, experiment_id: int) -> None:
+    for row in db.scalars(select(Trace).where(Trace.experiment_id == experiment_id)).all():
+        _drop(db, row)
+
+
+purge.FURTHER.append(_of_experiment)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
@@ -93,6 +95,10 @@ def model(db: Session, uuid: str) -> None:
     db.execute(delete(LoggedModel).where(LoggedModel.id == row.id))
 
 
+# What slices above this one keep in an experiment is removed by them: (db, the experiment's number). Traces put themselves here.
+FURTHER: list[Callable[[Session, int], None]] = []
+
+
 def files(db: Session, owner: str) -> None:
     """Remove all files of a run or a logged model."""
     db.execute(delete(Artifact).where(Artifact.owner == owner))
@@ -100,7 +106,9 @@ def files(db: Session, owner: str) -> None:
 
 
 def experiment(db: Session, experiment_id: int) -> None:
-    """Remove an experiment with all its runs and models."""
+    """Remove an experiment with all its runs and models, and what slices above keep in it."""
+    for further in FURTHER:
+        further(db, experiment_id)
     for run_id in db.scalars(select(Run.id).where(Run.experiment_id == experiment_id)).all():
         run(db, run_id)
     for uuid in db.scalars(select(LoggedModel.uuid).where(LoggedModel.experiment_id == experiment_id)).all():
