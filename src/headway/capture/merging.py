@@ -14,6 +14,7 @@ __all__ = ["Candidate", "as_metric", "merged", "named"]
 
 # Which source is trusted most for a value: the call itself, then the name, then the printed text.
 TRUST = {
+    "own": -1,
     "round": 0,
     "loss": 0,
     "fit": 1,

@@ -73,6 +73,7 @@ class _Reduction:
             "code": self._code(),
             "environment": next((_bare(f) for f in reversed(self.facts) if f["k"] == "env"), {}),
             "notes": self._notes(),
+            "logged_here": any(f["k"] == "own" and f.get("ours") for f in self.facts),
             "ended": any(f["k"] == "end" for f in self.facts),
         }
 
@@ -165,6 +166,10 @@ class _Reduction:
     def _on_round(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
             self.results.rounds(fact, site)
+
+    def _on_own(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if site:
+            self.results.logged(fact, site)
 
     def _on_score(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:

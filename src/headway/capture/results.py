@@ -99,6 +99,15 @@ class Results:
             if len(found.points) == 1:
                 found.name(10, name)
 
+    def logged(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        """What the code logs by its own calls: those names are the user's."""
+        for name, value in (fact.get("w") or {}).items():
+            found = self.candidate(("own", fact["tool"], name), "own", site, name)
+            found.add(fact.get("i"), value, fact["t"])
+            found.series = len(found.points) > 1
+            if len(found.points) == 1:
+                found.name(0, name)
+
     def curves(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
         """What a fitted object says of itself: outcomes, and series over its iterations."""
         loop = string_of_loop(self.program, self.program.call_at(site["file"], site["at"]), fact.get("n") or {})
@@ -224,7 +233,7 @@ class Results:
         if isinstance(slot.node, ast.Constant):
             return None
         if not part and not outcome:
-            if meaning in (COUNTER, PARAMETER) or is_noise_name(core):
+            if meaning in (COUNTER, PARAMETER) or (is_noise_name(core) and not (labelled and meaning == RESULT)):
                 return None
             if meaning != RESULT and not labelled:
                 return None

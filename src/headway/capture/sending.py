@@ -127,14 +127,14 @@ class Sender:
         """What can be told while the run goes on: series that grow, and parameters that won't change."""
         settled = ("fit", "arguments", "command line")
         params = {k: v["value"] for k, v in record["params"].items() if v["witnesses"][0]["source"] in settled}
-        points = {k: m["points"] for k, m in record["metrics"].items() if len(m["points"]) >= LIVE_POINTS}
+        points = {k: m["points"] for k, m in _unsaid(record).items() if len(m["points"]) >= LIVE_POINTS}
         self._batch(self.sent.run_id, params, points, {})
 
     def all(self, record: dict[str, Any]) -> None:
         """The whole record."""
         self._models(record)
         params = {k: v["value"] for k, v in record["params"].items()}
-        points = {k: m["points"] for k, m in record["metrics"].items()}
+        points = {k: m["points"] for k, m in _unsaid(record).items()}
         self._batch(self.sent.run_id, params, points, _tags(record))
         self._inputs(record)
         if len(record["trainings"]) > 1:
@@ -358,6 +358,13 @@ class Sender:
         """`system.json`, at the end."""
         if told := system.described(self.spool):
             self._upload("headway/system.json", json.dumps(told, indent=1).encode())
+
+
+def _unsaid(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The metrics without those that the code's own MLflow calls have put into this run."""
+    if not record.get("logged_here"):
+        return dict(record["metrics"])
+    return {k: m for k, m in record["metrics"].items() if all(w["source"] != "own" for w in m["witnesses"])}
 
 
 def _experiment_name(start: dict[str, Any]) -> str:
