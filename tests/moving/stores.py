@@ -40,6 +40,7 @@ def fill(uri: str, folder: Path, name: str = "flowers") -> dict[str, str]:
         Param,
         RunTag,
     )
+    from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 
     set_tracking_uri(uri)
     client = MlflowClient(uri, uri)
@@ -95,6 +96,11 @@ def fill(uri: str, folder: Path, name: str = "flowers") -> dict[str, str]:
     client.delete_model_version("iris", "2")
     client.set_registered_model_alias("iris", "champion", "1")
     client.create_registered_model("bare")
+    # As mlflow.genai.register_prompt does it.
+    registry, prompt = client._get_registry_client().store, "mlflow.prompt.is_prompt"
+    registry.create_registered_model("greet", [RegisteredModelTag(prompt, "true")])
+    text = [ModelVersionTag(prompt, "true"), ModelVersionTag("mlflow.prompt.text", "Hello {{name}}")]
+    registry.create_model_version("greet", "dummy-source", None, text)
     return {"experiment": name, "parent": parent, "child": child, "model": model.model_id, "removed": removed}
 
 
@@ -114,11 +120,16 @@ def everything(uri: str, workspace: str | None = None) -> dict[str, Any]:
                 "tags": _ours(experiment.tags), "runs": {run.info.run_id: _run(client, run) for run in runs},
                 "logged": {one.model_id: _model(client, one) for one in logged},
             }  # fmt: skip
-    for one in client.search_registered_models():
-        versions = {str(v.version): _version(client, v) for v in client.search_model_versions(f"name='{one.name}'")}
+    for one in [
+        *client.search_registered_models(),
+        *client.search_registered_models("tags.`mlflow.prompt.is_prompt` = 'true'"),
+    ]:
+        # A search of versions leaves those of prompts out on some stores: the reports of imports and exports count them.
+        its = [] if one.name == "greet" else client.search_model_versions(f"name='{one.name}'")
+        versions = {str(v.version): _version(client, v) for v in its}
         found["models"][one.name] = {
             "about": one.description or "", "tags": _ours(one.tags), "versions": versions,
-            "aliases": {k: str(v) for k, v in client.get_registered_model(one.name).aliases.items()},
+            "aliases": {k: str(v) for k, v in one.aliases.items()},
         }  # fmt: skip
     return found
 
@@ -165,7 +176,10 @@ def _model(client: Any, one: Any) -> dict[str, Any]:
 def _version(client: Any, one: Any) -> dict[str, Any]:
     from mlflow.artifacts import download_artifacts
 
-    files = _files(lambda: True, lambda to: download_artifacts(f"models:/{one.name}/{one.version}", dst_path=to))
+    files = _files(
+        lambda: one.source != "dummy-source",
+        lambda to: download_artifacts(f"models:/{one.name}/{one.version}", dst_path=to),
+    )
     return {"run": one.run_id or None, "about": one.description or "", "tags": _ours(one.tags), "made": one.creation_timestamp,
             "stage": one.current_stage, "files": files}  # fmt: skip
 

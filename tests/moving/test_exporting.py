@@ -33,7 +33,7 @@ def test_plain_mlflow_opens_what_was_exported(server: Server, sources: Any, tmp_
     before = seen(server)
     report = export(server, tmp_path / "out")
     assert report.left == []
-    assert (report.runs, report.logged_models, report.models, report.versions) == (2, 1, 2, 2)
+    assert (report.runs, report.logged_models, report.models, report.versions) == (2, 1, 3, 3)
     same(everything(f"file://{tmp_path}/out"), before)
 
     with serve(tmp_path / "other") as other:  # and so does another headway
@@ -52,7 +52,7 @@ def test_mlflow_migrates_it_into_a_database_of_its_own(server: Server, sources: 
     store = open_store(str(tmp_path / "mlflow.db"))
     found = store.amount(lambda _: None)
     store.close()
-    assert (found.runs, found.logged_models, found.registered_models, found.files) == (2, 1, 2, 7)
+    assert (found.runs, found.logged_models, found.registered_models, found.files) == (2, 1, 3, 7)
 
 
 def test_only_the_runs_that_fit(server: Server, sources: Any, tmp_path: Path) -> None:  # noqa: F811

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,10 +24,12 @@ app = new()
 def settings_of(home: Path | None) -> Settings:
     """The settings of a home folder. Raises `Unavailable` where only the client is installed."""
     try:
-        import sqlalchemy  # noqa: F401  what tells the server's install from the client's
-    except ModuleNotFoundError:
+        importlib.import_module("headway.backup.archive")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "headway":
+            raise
         raise Unavailable(
-            "Backups are taken on the machine that has the home folder.", hint="pip install 'headway[server]'"
+            f"Backups need the server's installation: {error.name} is missing.", hint="pip install 'headway[server]'"
         ) from None
     from headway.settings import Settings
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from pathlib import Path
@@ -14,7 +12,7 @@ import typer
 from headway.cli import output
 from headway.cli.follow import follow, tell
 from headway.cli.options import InProject, Json, connect, examples, new, project_of
-from headway.errors import Conflict
+from headway.errors import BadInput, Conflict
 from headway.sdk.runs import LIVE, Runs
 
 app = new("Runs: what was tried, with its parameters, metrics and output.")
@@ -136,27 +134,45 @@ def compare(
 
 
 @app.command(
-    epilog=examples("headway runs export > runs.csv", "headway runs export --filter 'metrics.rmse < 3' -o good.csv")
-)
+    epilog=examples("headway runs export > runs.csv", "headway runs export --filter 'metrics.rmse < 3' -o good.csv",
+                    "headway runs export -o runs.parquet", "headway runs export --format jsonl | jq .run_id")
+)  # fmt: skip
 def export(
     filter: Annotated[str, typer.Option("--filter", "-f", help="Only these; MLflow's grammar.")] = "",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", dir_okay=False, help="A file; else standard output.")
     ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--format", metavar="csv|jsonl|parquet", help="Else by the file's name, else CSV.")
+    ] = None,
     project: InProject = None,
     as_json: Json = False,
 ) -> None:
-    """All runs and trainings as CSV: a row each, a column for each parameter and metric."""
-    found = _runs(project).search(filter, limit=1_000_000, trainings=True)
+    """All runs and trainings as a table: a row each, a column for each parameter and metric.
+
+    For a store that MLflow opens, with histories and files, see `headway export mlruns`.
+    """
+    runs = _runs(project)
     if as_json:
-        output.show({"runs": found}, True, lambda: None)
+        output.show({"runs": runs.search(filter, limit=None, trainings=True)}, True, lambda: None)
         return
-    text = _csv(found)
+    kind = kind or (out.suffix.removeprefix(".").lower() if out is not None else "") or "csv"
     if out is None:
-        typer.echo(text, nl=False)
-    else:
-        out.write_text(text, encoding="utf-8")
-        output.note(f"{len(found)} runs in {out}")
+        if kind == "parquet" and sys.stdout.isatty():
+            raise BadInput("Parquet is nothing for a terminal.", hint="headway runs export -o runs.parquet")
+        for piece in runs.table(kind, filter):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.flush()
+        return
+    part = out.with_name(f".{out.name}.part")
+    try:
+        with part.open("wb") as file:
+            for piece in runs.table(kind, filter):
+                file.write(piece)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    output.note(f"Wrote {out} ({output.size(out.stat().st_size)})")
 
 
 @app.command(epilog=examples("headway runs rm 4f0c9e12"))
@@ -176,19 +192,6 @@ def rm(
         typer.confirm(f"Delete run {run_id[:8]} ({found['path'] or found['name']})?", abort=True, err=True)
     runs.remove(run_id)
     output.show({"run_id": run_id, "removed": True}, as_json, lambda: output.say(f"Deleted {run_id[:8]}."))
-
-
-def _csv(found: list[dict[str, Any]]) -> str:
-    params = sorted({name for run in found for name in run["params"]})
-    metrics = sorted({name for run in found for name in run["metrics"]})
-    plain = ("run_id", "parent_run_id", "name", "path", "status", "cause", "started_at", "ended_at")
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*plain, *(f"params.{name}" for name in params), *(f"metrics.{name}" for name in metrics)])
-    for run in found:
-        writer.writerow([*(run[name] for name in plain), *(run["params"].get(name) for name in params),
-                         *(run["metrics"].get(name) for name in metrics)])  # fmt: skip
-    return out.getvalue()
 
 
 def _say(run: dict[str, Any]) -> None:

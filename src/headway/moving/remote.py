@@ -33,6 +33,7 @@ Json = dict[str, Any]
 _API, _AJAX = "/api/2.0/mlflow", "/ajax-api/2.0/mlflow"
 _FILES = "/api/2.0/mlflow-artifacts/artifacts"
 _SPOOL = 8 << 20
+_PROMPT = "tags.`mlflow.prompt.is_prompt`"
 
 
 class RemoteStore:
@@ -238,10 +239,20 @@ class RemoteStore:
 
     def registered(self) -> Iterator[Registered]:
         """See `Store`."""
+        yield from self._registered("")
+        try:
+            yield from self._registered(f"{_PROMPT} = 'true'")  # a search leaves prompts out unless they are asked for
+        except HeadwayError as error:
+            if error.status not in (400, 404, 501):
+                raise  # else a server that does not know prompts
+
+    def _registered(self, filter: str) -> Iterator[Registered]:
         versions: dict[str, list[Version]] = {}
 
         def ask(what: str) -> Callable[[str | None], Json]:
-            return lambda token: self._get(f"{_API}/{what}/search", max_results=200, page_token=token)
+            return lambda token: self._get(
+                f"{_API}/{what}/search", max_results=200, page_token=token, filter=filter or None
+            )
 
         for one in self._pages(ask("model-versions"), "model_versions"):
             model_id, created = text(one.get("model_id")), time_of(one.get("creation_timestamp")) or 0

@@ -168,6 +168,12 @@ class Runs:
         self._add_words(found)
         return found
 
+    def table(self, kind: str = "csv", filter: str = "") -> Iterator[bytes]:
+        """Runs and trainings as a file of a kind (csv, jsonl, parquet), as it comes: every column that there is."""
+        yield from self.client.pieces(
+            f"{self.base}/export", format=kind, filter=filter or None, all=True, children=True
+        )
+
     def _add_words(self, found: list[Json]) -> None:
         """The platform's own words for how runs ended, which MLflow's five can't tell."""
         if not found:
