@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dev check format test bench bench-serving bench-tracking bench-pages bench-growth bench-capture bench-overhead migration constraints clean
+.PHONY: help run install dev check format test bench bench-serving bench-tracking bench-writing bench-pages bench-growth bench-capture bench-overhead migration constraints clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## Everything: installs what the tests need (browser, Postgre
 	@scripts/test-needs
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: bench-serving bench-tracking ## Us and the peers, side by side in one run. Prints ratios.
+bench: bench-serving bench-tracking bench-writing ## Us and the peers, side by side in one run. Prints ratios.
 
 bench-serving: $(VENV)/.dev ## Requests a second of an endpoint, beside `mlflow models serve` and a bare FastAPI app.
 	$(BIN)/python bench/serving.py $(ARGS)
@@ -45,6 +45,9 @@ bench-pages: $(VENV)/.dev ## How soon the runs page is there with 5, 500 and 100
 
 bench-growth: $(VENV)/.dev ## The same questions at 1,000, 10,000 and 100,000 runs, drawn. ARGS="--to 1000000".
 	$(BIN)/python bench/growth.py $(ARGS)
+
+bench-writing: $(VENV)/.dev ## Writing runs, both databases, beside `mlflow server`, a null server, Aim and trackio.
+	$(BIN)/python bench/writing.py $(ARGS)
 
 bench-capture: $(VENV)/.dev ## What capture finds in public scripts. ARGS="CORPUS_FOLDER LABELS_FOLDER".
 	$(BIN)/python bench/capture.py $(ARGS)

@@ -138,7 +138,7 @@ def test_columns_are_arranged_and_kept_in_the_address(tab: Page, site: dict[str,
     tab.mouse.down()
     tab.mouse.move(box["x"] + 64, box["y"] + 10, steps=3)
     tab.mouse.up()
-    expect(tab).to_have_url(re.compile(r"width=status%3A180"))
+    expect(tab).to_have_url(re.compile(r"width=status%3A196"))
     before = tab.locator(".runs-table thead").inner_text()
     tab.reload()
     expect(tab.locator(".runs-table colgroup")).to_be_attached()
@@ -240,6 +240,10 @@ def test_charts_follow_the_selection_and_the_row_under_the_hand(tab: Page, site:
         rows.nth(0).locator("input").click()
         rows.nth(12).locator("input").click()
     expect(tab.locator(".runs-panel .note").first).to_have_text("2 selected")
+    expect(chart).to_have_count(1)  # the same chart, of others
+    assert chart.evaluate("""async (figure) => {
+      while (figure.chart.lines.length !== 2) await new Promise((done) => setTimeout(done, 20));
+      return figure.chart.lines.map((one) => one.name); }""") == ["run-259", "run-247"]  # fmt: skip
     tab.evaluate("""() => { window.heard = new Promise((done) => {
       document.addEventListener('headway:run', (event) => done(event.detail.key), { once: true }); }); }""")
     rows.nth(3).hover()

@@ -184,7 +184,7 @@ export class Chart {
     if (this.axis === "step" && !this.mean && series.every((one) => new Set(one.x).size < 2)) return this.bars(series);
     this.isLog = this.log && this.lines.some((one) => one.y.some((value) => value > 0));
     const columns = this.columns();
-    const shape = JSON.stringify([this.lines.map((one) => [one.name, one.key]), this.offset, this.isLog, this.axis, this.range, [...this.hidden], this.box.clientWidth]);
+    const shape = JSON.stringify([this.lines.map((one) => [one.name, one.key, tokenOf(one.key ?? one.name)]), this.offset, this.isLog, this.axis, this.range, [...this.hidden], this.box.clientWidth]);
     if (this.chart && shape === this.shape) {
       this.chart.setData(columns);
       return labels(this);

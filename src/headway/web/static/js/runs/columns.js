@@ -2,7 +2,7 @@
 
 export const FIXED = {
   run_name: { label: "Run", kind: "name", sort: "attributes.run_name", width: 230 },
-  status: { label: "Status", kind: "status", sort: "attributes.status", width: 120, group: "attributes.status" },
+  status: { label: "Status", kind: "status", sort: "attributes.status", width: 136, group: "attributes.status" },
   start_time: { label: "Started", kind: "when", sort: "attributes.start_time", width: 110 },
   duration: { label: "Duration", kind: "duration", width: 112 },
   experiment: { label: "Experiment", kind: "experiment", width: 150, group: "attributes.experiment_id" },

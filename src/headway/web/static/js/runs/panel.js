@@ -160,6 +160,7 @@ export class Panel {
       const url = `${base}series?${new URLSearchParams({ runs: runs.join(","), key: metric })}`;
       const known = this.figures.get(metric);
       const figure = known ?? this.figure(metric);
+      this.figures.set(metric, figure);
       figure.groups = groups;
       figure.toggleAttribute("data-bare", !groups); // the table's dots are the legend
       grid.append(figure);
