@@ -206,3 +206,17 @@ def test_local_modules_are_kept_as_code(run: Run) -> None:
     done = run("import helper\nprint('acc', helper.acc())", files={"helper.py": "def acc():\n    return 2 ** -0.5\n"})
     assert sorted(c["file"].rsplit("/", 1)[-1] for c in done.record["code"]) == ["helper.py", "program.py"]
     assert done.metrics == {"acc": [pytest.approx(0.7071, abs=1e-4)]}
+
+
+def test_how_far_a_bar_is(run: Run) -> None:
+    done = run("""
+        import threading
+        from tqdm import tqdm
+        wait = threading.Event()
+        for i in tqdm(range(30), desc='epochs'):
+            wait.wait(0.05)
+    """)
+    assert done.code == 0
+    told = done.record["progress"]
+    assert (told["total"], told["text"]) == (30, "epochs")
+    assert 0 <= told["n"] <= 30

@@ -73,6 +73,7 @@ class _Reduction:
             "code": self._code(),
             "environment": next((_bare(f) for f in reversed(self.facts) if f["k"] == "env"), {}),
             "notes": self._notes(),
+            "progress": next((_bare(f) for f in reversed(self.facts) if f["k"] == "progress"), None),
             "logged_here": any(f["k"] == "own" and f.get("ours") for f in self.facts),
             "ended": any(f["k"] == "end" for f in self.facts),
         }

@@ -128,7 +128,7 @@ class Sender:
         settled = ("fit", "arguments", "command line")
         params = {k: v["value"] for k, v in record["params"].items() if v["witnesses"][0]["source"] in settled}
         points = {k: m["points"] for k, m in _unsaid(record).items() if len(m["points"]) >= LIVE_POINTS}
-        self._batch(self.sent.run_id, params, points, {})
+        self._batch(self.sent.run_id, params, points, _progress(record))
 
     def all(self, record: dict[str, Any]) -> None:
         """The whole record."""
@@ -358,6 +358,14 @@ class Sender:
         """`system.json`, at the end."""
         if told := system.described(self.spool):
             self._upload("headway/system.json", json.dumps(told, indent=1).encode())
+
+
+def _progress(record: dict[str, Any]) -> dict[str, str]:
+    """How far the outermost bar is, as a tag: `37/100 epochs`."""
+    told = record.get("progress")
+    if not told or not told.get("total"):
+        return {}
+    return {"headway.progress": f"{told['n']:g}/{told['total']:g} {told.get('text') or ''}".strip()}
 
 
 def _unsaid(record: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -45,6 +45,8 @@ TELLING = {
     "figure",
     "log",
     "bar",
+    "progress",
+    "own",
 }
 
 

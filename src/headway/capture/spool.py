@@ -51,7 +51,7 @@ class Spool:
         self._stop = False
         self.dropped = 0
         self.on_first: Callable[[], None] | None = None  # called at the first write of more than our own start
-        self.on_tick: Callable[[], None] | None = None  # called by the writer at each round
+        self.on_tick: list[Callable[[], None]] = []  # called by the writer at each round
 
     def add(self, kind: str, **fact: Any) -> None:
         """Appends one fact; cheap, and never raises for what is in it."""
@@ -76,6 +76,11 @@ class Spool:
         if not self._running and not self._stop:
             self._start()
 
+    def rouse(self) -> None:
+        """Starts the writer, if it does not run: its rounds are wanted, though there is nothing to write yet."""
+        if not self._running and not self._stop:
+            self._start()
+
     def _start(self) -> None:
         self._running = True
         try:
@@ -87,8 +92,8 @@ class Spool:
         idle = 0
         while not self._stop and idle < IDLE_ROUNDS:
             idle = 0 if self.flush() else idle + 1
-            if self.on_tick is not None:
-                self.on_tick()
+            for step in self.on_tick:
+                step()
             if self._wake.acquire(timeout=INTERVAL_S):
                 break
         self._running = False

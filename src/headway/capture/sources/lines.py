@@ -61,10 +61,40 @@ def _logged(session: Session, record: Any) -> None:
 def _wrap_tqdm(session: Session, module: ModuleType) -> None:
     """What a progress bar shows behind its count: `set_postfix(loss=...)`, `set_description(f"loss {l}")`."""
     source = session.source("tqdm")
+    _watch_progress(session, module)
     for method in ("set_postfix", "set_description", "set_postfix_str", "set_description_str"):
         original = getattr(module.tqdm, method, None)
         if original is not None:
             setattr(module.tqdm, method, hide(_bar(session, source, original)))
+
+
+def _watch_progress(session: Session, module: ModuleType) -> None:
+    """How far the outermost bar is, looked at once a second by the writer: it costs a loop nothing."""
+    bar: Any = module.tqdm
+    begin = bar.__init__
+    last: list[Any] = [0.0, None]
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        session.spool.rouse()
+
+    def look() -> None:
+        now = time.monotonic()
+        if now - last[0] < 1 or session.source("tqdm").off:
+            return
+        last[0] = now
+        try:
+            shown = [b for b in list(getattr(bar, "_instances", ())) if not b.disable and type(b.total) in (int, float)]
+            outer = min(shown, key=lambda b: abs(b.pos), default=None)
+            found = None if outer is None else (outer.n, outer.total, str(outer.desc or "").rstrip(": ")[:100])
+            if found is not None and found != last[1]:
+                last[1] = found
+                session.fact("progress", n=found[0], total=found[1], text=found[2])
+        except Exception as error:
+            session.source("tqdm").failed(error)
+
+    bar.__init__ = hide(functools.wraps(begin)(__init__))
+    session.spool.on_tick.append(look)
 
 
 def _bar(session: Session, source: Source, original: Any) -> Any:

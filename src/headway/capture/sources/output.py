@@ -84,7 +84,7 @@ def install(session: Session) -> None:
             builtins.print = wrapper
 
     builtins.print = wrapper = hide(like(print, original))
-    spool.on_tick = tick
+    spool.on_tick.append(tick)
 
 
 def _printed(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
