@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 # What people look at first, the most telling first; the words stand for names like `val_accuracy` and `test-f1_macro` too.
 _TELLING = ("roc_auc", "auc", "f1", "accuracy", "acc", "r2", "rmse", "mae", "mse", "log_loss", "loss", "error", "score")
@@ -52,6 +53,7 @@ def _words(name: str) -> list[str]:
     return name.lower().replace("-", "_").replace(" ", "_").replace("/", "_").split("_")
 
 
+@lru_cache(maxsize=4096)
 def _rank(name: str) -> tuple[int, int, int]:
     plain = name.lower().replace("-", "_").replace(" ", "_").replace("/", "_")
     junk = any(word in name.lower() if word.endswith("/") else word in plain.split("_") for word in _JUNK)
