@@ -16,6 +16,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -115,7 +116,7 @@ class Pairs:
         try:
             done = subprocess.run(
                 [self.python, where.name], cwd=where.parent, env=keep, capture_output=True, text=True, errors="replace",
-                timeout=self.timeout, check=False, stdin=subprocess.DEVNULL,
+                timeout=20 * self.timeout, check=False, stdin=subprocess.DEVNULL, preexec_fn=self._limit,
             )  # fmt: skip
             code: int | str = done.returncode
             out, err = done.stdout, done.stderr
@@ -127,9 +128,13 @@ class Pairs:
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Ran(code, out, err, streams.read_text() if streams.exists() else "", time.monotonic() - started, cpu)
 
+    def _limit(self) -> None:
+        """So many seconds of CPU, so that a busy machine makes no difference."""
+        resource.setrlimit(resource.RLIMIT_CPU, (int(self.timeout), int(self.timeout) + 5))
+
     def pair(self, script: Path) -> Row:
         plain = self.run(script, captured=False)
-        if plain.code == "timeout":
+        if plain.code in ("timeout", -signal.SIGXCPU):
             return Row(str(script.relative_to(self.folder)), "failed", [plain.code], ["takes too long"])
         captured = self.run(script, captured=True)
         row = Row(
@@ -186,7 +191,7 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--match", default="", help="only scripts whose path has this text")
     parser.add_argument("--every", type=int, default=1, help="only each N-th script")
-    parser.add_argument("--timeout", type=float, default=60)
+    parser.add_argument("--timeout", type=float, default=60, help="seconds of CPU for one run")
     parser.add_argument("--budget", type=float, default=1e9, help="start no script after so many seconds")
     parser.add_argument("--json", type=Path, help="a file that gets one JSON object a script")
     options = parser.parse_args()

@@ -67,7 +67,7 @@ Run = Callable[..., Done]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """run(program, *argv, capture=True, env={}, files={}): runs it as `python program.py argv` in a folder of its own."""
+    """run(program, *argv, capture=True, env={}, files={}, python=...): runs it as `python program.py argv` in a folder of its own."""
 
     def start(
         program: str,
@@ -76,6 +76,7 @@ def run(tmp_path: Path) -> Run:
         env: dict[str, str] | None = None,
         files: dict[str, str] | None = None,
         name: str = "program.py",
+        python: str = sys.executable,
     ) -> Done:
         folder = tmp_path / ("captured" if capture else "plain")
         work = folder / "work"
@@ -92,7 +93,7 @@ def run(tmp_path: Path) -> Run:
             keep |= {"HEADWAY_SPOOL": str(folder / "spool"), "HEADWAY_RUNTIME": str(SOURCE)}
         keep |= env or {}
         done = subprocess.run(
-            [sys.executable, name, *argv], cwd=work, env=keep, capture_output=True, text=True, timeout=120, check=False
+            [python, name, *argv], cwd=work, env=keep, capture_output=True, text=True, timeout=120, check=False
         )
         return Done(done.returncode, done.stdout, done.stderr, folder)
 

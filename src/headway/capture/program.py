@@ -114,7 +114,8 @@ class Program(Structure):
             computed = any(d.kind not in ("assign",) or not is_constant(d.value) for d in definitions)
             return PARAMETER if constant and not computed else RESULT
         if is_noise_name(name) and any(d.kind in ("loop", "augmented") for d in definitions):
-            return COUNTER
+            grown = [d for d in definitions if d.kind == "augmented"]  # `total += loss.item()` counts nothing
+            return RESULT if strongest(self._meanings(grown, depth)) == RESULT else COUNTER
         found = self.definition(name, place)
         if found is None:
             return UNKNOWN
