@@ -188,7 +188,7 @@ def search_issues(call: Call, db: Session) -> dict[str, Any]:
     )  # fmt: skip
     counts = issues.trace_counts(db, rows) if call.boolean("include_trace_count") else {}
     shown = [_issue(row) | ({"trace_count": counts[row.uuid]} if counts else {}) for row in rows]
-    return filled(issues=shown, next_page_token=token)
+    return filled(issues=shown) | {"next_page_token": token}
 
 
 # ---------------------------------------------------------------- figures

@@ -88,6 +88,9 @@ def spans_of(db: Session, trace_ids: Sequence[int]) -> dict[int, list[Span]]:
     root_first = case((Span.parent_id == "", 0), else_=1)
     for start in range(0, len(trace_ids), _IN_ONE):
         query = select(Span).where(Span.trace_id.in_(list(trace_ids[start : start + _IN_ONE])))
-        for row in db.scalars(query.order_by(root_first, Span.start_ns, Span.span_id)):
+        ordered = query.order_by(root_first, Span.start_ns, Span.span_id)
+        for row in db.scalars(
+            ordered.execution_options(populate_existing=True)
+        ):  # spans are written around the session
             found.setdefault(row.trace_id, []).append(row)
     return found

@@ -6,6 +6,7 @@ import json
 from typing import Any
 from urllib.parse import unquote
 
+from anyio import to_thread
 from fastapi import APIRouter
 from sqlalchemy.orm import Session
 from starlette.requests import Request
@@ -79,7 +80,8 @@ def _text(told: dict[str, Any], name: str) -> str | None:
 def _start_v2(call: Call, db: Session) -> dict[str, Any]:
     row = service.start(
         db, call.who, call.experiment(db, "run"), f"tr-{new_id()}", started_at=call.integer("timestamp_ms"),
-        duration_ms=None, status="IN_PROGRESS", tags=dict(call.pairs("tags")), metadata=dict(call.pairs("request_metadata")),
+        duration_ms=None, status="IN_PROGRESS", whole=False, tags=dict(call.pairs("tags")),
+        metadata=dict(call.pairs("request_metadata")),
     )  # fmt: skip
     return {"trace_info": shapes.info_v2(facts.of(db, [row])[0])}
 
@@ -93,7 +95,7 @@ def end_v2(call: Call, db: Session) -> dict[str, Any]:
     told = facts.of(db, [row])[0]
     row = service.start(
         db, call.who, experiments.get(db, call.who, row.experiment_id, "run"), row.uuid, started_at=row.started_at,
-        duration_ms=call.integer("timestamp_ms") - row.started_at, status=status.replace("TRACE_STATUS", "STATE"),
+        duration_ms=call.integer("timestamp_ms") - row.started_at, whole=False, status=status.replace("TRACE_STATUS", "STATE"),
         tags=told.tags | dict(call.pairs("tags")), metadata=told.metadata | dict(call.pairs("request_metadata")),
     )  # fmt: skip
     return {"trace_info": shapes.info_v2(facts.of(db, [row])[0])}
@@ -180,11 +182,18 @@ def _search(call: Call, db: Session, ids: list[str]) -> tuple[list[Any], str]:
     )
 
 
-@endpoint("GET", "get-trace-artifact", mode="read")
-def artifact(call: Call, db: Session) -> dict[str, Any]:
+@endpoint("GET", "get-trace-artifact", mode="raw")
+async def artifact(call: Call) -> Response:
     """The spans as a file, as MLflow's own pages ask for them."""
-    told = service.facts(db, call.who, call.text("request_id", "trace_id"))
-    return shapes.artifact(facts.spans(db, told.row.id))
+    return await to_thread.run_sync(_artifact, call)
+
+
+def _artifact(call: Call) -> Response:
+    with call.host.database.read() as db:
+        told = service.facts(db, call.who, call.text("request_id", "trace_id"))
+        found = wire.respond(shapes.artifact(facts.spans(db, told.row.id)))
+    found.headers["Content-Disposition"] = "attachment; filename=traces.json"
+    return found
 
 
 # ---------------------------------------------------------------- tags, links, deleting

@@ -115,7 +115,7 @@ def _attribute(db: Session, clause: Clause) -> Any:
     if clause.key == "prompt":
         return _prompt(str(clause.value))
     if clause.key == "run_id":
-        linked = exists().where(TraceRun.trace_id == Trace.id, _compare(db, TraceRun.run_uuid, clause))
+        linked = exists().where(TraceRun.trace_uuid == Trace.uuid, _compare(db, TraceRun.run_uuid, clause))
         return or_(_pair(db, TraceMetadata, RUN, clause), linked)
     return _compare(db, _COLUMNS[clause.key], clause)
 
@@ -195,5 +195,6 @@ def of_run(db: Session, run_uuid: str, project_id: str) -> bool:
     """Whether a run of the project has traces."""
     told = select(Trace.id).join(TraceMetadata, TraceMetadata.trace_id == Trace.id)
     told = told.where(TraceMetadata.key == RUN, _head(TraceMetadata.value) == run_uuid, Trace.project_id == project_id)
-    linked = select(TraceRun.trace_id).where(TraceRun.run_uuid == run_uuid)
+    linked = select(Trace.id).join(TraceRun, TraceRun.trace_uuid == Trace.uuid)
+    linked = linked.where(TraceRun.run_uuid == run_uuid, Trace.project_id == project_id)
     return db.scalar(told.limit(1)) is not None or db.scalar(linked.limit(1)) is not None

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -82,19 +82,27 @@ def complete(told: TraceFacts, found: Sequence[Span]) -> bool:
 def start(
     db: Session, who: Who, experiment: Experiment, trace_id: str, *, started_at: int, duration_ms: int | None, status: str,
     tags: Mapping[str, str], metadata: Mapping[str, str], client_request_id: str | None = None,
-    request: str | None = None, response: str | None = None,
+    request: str | None = None, response: str | None = None, whole: bool = True,
 ) -> Trace:  # fmt: skip
-    """All that a client knows of a trace. What it told before is overwritten; spans, tags and assessments stay."""
+    """All that a client knows of a trace. What it told before is overwritten; spans, tags and assessments stay.
+
+    `whole`: spans that come later change no times and no totals.
+    """
     _check_active(experiment)
     row = _take(db, who, experiment, _check_id(trace_id), started_at, status)
     row.experiment_id, row.project_id = experiment.id, experiment.project_id
-    row.started_at, row.duration_ms, row.status, row.finalized = started_at, duration_ms, status, True
+    row.started_at, row.duration_ms, row.status, row.finalized = started_at, duration_ms, status, whole
     row.client_request_id = limits.text(client_request_id, "client_request_id", 500) or None
     row.request_preview = _short(request) if request is not None else row.request_preview
     row.response_preview = _short(response) if response is not None else row.response_preview
     row.session = metadata.get(SESSION, row.session)
     _put(db, TraceTag, row.id, {k: v[:TAG_VALUE] for k, v in tags.items()} | {ARTIFACTS: _place(experiment, row.uuid)})
-    _put(db, TraceMetadata, row.id, {k: v[:METADATA_VALUE] for k, v in metadata.items()} | {FINALIZED: "true"})
+    _put(
+        db,
+        TraceMetadata,
+        row.id,
+        {k: v[:METADATA_VALUE] for k, v in metadata.items()} | ({FINALIZED: "true"} if whole else {}),
+    )
     _changed(db, row)
     return row
 
@@ -162,9 +170,7 @@ def log_spans(db: Session, who: Who, experiment: Experiment, found: Sequence[Spa
         by_trace.setdefault(_trace_of(span), []).append(span)
     for trace_id, some in sorted(by_trace.items()):
         row = _take(db, who, experiment, trace_id, min(s.start_ns for s in some) // 1_000_000, "IN_PROGRESS")
-        for span in some:
-            db.merge(_row(row.id, span))
-        db.flush()
+        db.execute(_KEEP, [_values(row.id, span) for span in {span.id: span for span in some}.values()])
         _follow(db, row, some)
         _changed(db, row)
     if run:
@@ -180,18 +186,30 @@ def _trace_of(span: SpanData) -> str:
     return f"tr-{span.trace}"
 
 
-def _row(trace_id: int, span: SpanData) -> Span:
+_COLUMNS = [column.name for column in Span.__table__.columns]
+# One statement for all spans of a request: an exporter sends thousands at once. The names are those of our own columns.
+_KEEP = text(
+    "INSERT INTO trace_spans ({}) VALUES ({}) ON CONFLICT (trace_id, span_id) DO UPDATE SET {}".format(  # noqa: S608
+        ", ".join(_COLUMNS),
+        ", ".join(f":{name}" for name in _COLUMNS),
+        ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("trace_id", "span_id")),
+    )
+)
+
+
+def _values(trace_id: int, span: SpanData) -> dict[str, Any]:
     cost = span.cost or {}
     content = {"attributes": span.attributes, "events": span.events, "links": span.links, "message": span.message}
     model, provider = span.known(nouns.MODEL), span.known(nouns.PROVIDER)
-    return Span(
-        trace_id=trace_id, span_id=span.id, parent_id=span.parent, otel_trace=span.trace, name=span.name.replace("\0", ""),
-        kind=span.kind.replace("\0", ""), status=span.status, start_ns=span.start_ns, end_ns=span.end_ns,
-        model=None if model is None else str(model).replace("\0", "")[:500],
-        provider=None if provider is None else str(provider).replace("\0", "")[:200],
-        input_cost=cost.get("input_cost"), output_cost=cost.get("output_cost"), total_cost=cost.get("total_cost"),
-        content=json.dumps(nouns.clean(content), ensure_ascii=False, default=str),
-    )  # fmt: skip
+    return {
+        "trace_id": trace_id, "span_id": span.id, "parent_id": span.parent, "otel_trace": span.trace,
+        "name": span.name.replace("\0", ""),
+        "kind": span.kind.replace("\0", ""), "status": span.status, "start_ns": span.start_ns, "end_ns": span.end_ns,
+        "model": None if model is None else str(model).replace("\0", "")[:500],
+        "provider": None if provider is None else str(provider).replace("\0", "")[:200],
+        "input_cost": cost.get("input_cost"), "output_cost": cost.get("output_cost"), "total_cost": cost.get("total_cost"),
+        "content": json.dumps(nouns.clean(content), ensure_ascii=False, default=str),
+    }  # fmt: skip
 
 
 def as_data(row: Span) -> SpanData:
@@ -280,15 +298,17 @@ def delete_tag(db: Session, who: Who, trace_id: Any, key: str) -> None:
 
 
 def link(db: Session, who: Who, trace_ids: Sequence[str], run_id: str) -> None:
-    """Say that traces belong to a run too. Ids of traces that aren't there (yet) are left out, as in MLflow."""
+    """Say that traces belong to a run too; those that aren't there yet will. Traces of other projects are left out."""
     if len(trace_ids) > LINKS:
         raise BadInput(
             f"Cannot link more than {LINKS} traces to a run in a single request. Provided {len(trace_ids)} traces."
         )
     run = runs.get_run(db, who, run_id, "run")
-    for row in visible(db, who, trace_ids):
-        if row.project_id == run.project_id:
-            db.merge(TraceRun(trace_id=row.id, run_uuid=run.uuid))
+    query = select(Trace.uuid).where(Trace.uuid.in_(list(trace_ids)), Trace.project_id != run.project_id)
+    foreign = set(db.scalars(query))
+    for trace_id in dict.fromkeys(trace_ids):
+        if trace_id not in foreign:
+            db.merge(TraceRun(trace_uuid=_check_id(trace_id), run_uuid=run.uuid))
     db.flush()
 
 
@@ -329,8 +349,9 @@ def remove_one(db: Session, who: Who, trace_id: str) -> None:
 
 def _drop(db: Session, row: Trace) -> None:
     purge.files(db, row.uuid)
-    for table in (Span, TraceTag, TraceMetadata, TraceRun, Assessment):
+    for table in (Span, TraceTag, TraceMetadata, Assessment):
         db.execute(delete(table).where(table.trace_id == row.id))
+    db.execute(delete(TraceRun).where(TraceRun.trace_uuid == row.uuid))
     db.execute(delete(Trace).where(Trace.id == row.id))
 
 

@@ -67,12 +67,12 @@ class TraceMetadata(Base):
 
 
 class TraceRun(Base):
-    """A trace that was linked to a run afterwards, as evaluations do."""
+    """A trace that was linked to a run, as evaluations do; perhaps before it came, as clients send traces in the background."""
 
-    __tablename__ = "trace_runs"
-    __table_args__ = (Index("ix_trace_runs_run", "run_uuid", "trace_id"),)
+    __tablename__ = "trace_links"
+    __table_args__ = (Index("ix_trace_links_run", "run_uuid", "trace_uuid"),)
 
-    trace_id: Mapped[int] = _trace_key()
+    trace_uuid: Mapped[str] = mapped_column(String(100), primary_key=True)
     run_uuid: Mapped[str] = mapped_column(String(64), primary_key=True)
 
 
