@@ -375,7 +375,8 @@ def main() -> None:
                         help="folder of the environments of Aim and trackio; kept")  # fmt: skip
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_HTTP_REQUEST_TIMEOUT": "600"}
+    os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_HTTP_REQUEST_TIMEOUT": "600",
+                   "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}  # fmt: skip
     folder = Path(tempfile.mkdtemp(prefix="bench-writing-"))
     began, bench, servers = time.perf_counter(), Bench(args.seconds), []
     with contextlib.ExitStack() as stack:
