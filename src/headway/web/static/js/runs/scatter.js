@@ -9,6 +9,7 @@ const SPACE = "http://www.w3.org/2000/svg";
 const MOST = 1000;
 const HEIGHT = 260, LEFT = 56, RIGHT = 16, TOP = 10, FOOT = 34;
 const WORDS = 8; // colours told apart
+const STEPS = 10; // numbers of so few values are words
 
 function svg(tag, attributes = {}, text) {
   const element = document.createElementNS(SPACE, tag);
@@ -102,13 +103,15 @@ function draw(panel, rows, { x, y, color }) {
   const cs = color ? numbers(rows.map((row) => valueOf(row, color))) : rows.map(() => null);
   const points = rows.map((row, at) => ({ row, x: xs[at], y: ys[at], c: cs[at] })).filter((one) => one.x != null && one.y != null);
   if (!points.length) return panel.say(`No run has both ${x.label} and ${y.label}.`);
-  const across = new Scale(points.map((one) => one.x), LEFT, width - RIGHT);
+  const across = new Scale(points.map((one) => one.x), LEFT, width - RIGHT, STEPS);
+  // many runs share a word: they stand beside each other, each at its own place whenever this is drawn
+  const aside = across.isNumber ? () => 0 : ({ row }) => ((parseInt(row.id.slice(-6), 16) % 101) / 101 - 0.5) * 0.6 * ((width - LEFT - RIGHT) / across.words.length);
   const up = new Scale(points.map((one) => one.y), HEIGHT - FOOT, TOP);
   const tint = color ? new Scale(points.map((one) => one.c), 0, 1, WORDS) : null;
   const canvas = svg("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, class: "scatter", role: "img", "aria-label": `${y.label} over ${x.label}` });
   axes(canvas, across, up, x, y, width);
   const places = points.map((one) => {
-    const mark = svg("circle", { cx: across.place(one.x).toFixed(1), cy: up.place(one.y).toFixed(1), r: 4.5, "data-key": one.row.id });
+    const mark = svg("circle", { cx: (across.place(one.x) + aside(one)).toFixed(1), cy: up.place(one.y).toFixed(1), r: 4.5, "data-key": one.row.id });
     mark.style.fill = tinted(tint, one.c);
     canvas.append(mark);
     return { ...one, mark };
