@@ -199,6 +199,13 @@ print(run.info.run_id)
     assert "line" in error.value.hint
 
 
+def test_what_the_docs_show_runs(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
+    code = page.partition("## Record, ask, compare")[2].partition("```python\n")[2].partition("```")[0]
+    exec(compile(code, "docs/python.md", "exec"), {})
+    assert "0.33" in capsys.readouterr().out
+
+
 def test_importing_headway_imports_nothing() -> None:
     code = "import sys, headway; before = set(sys.modules); headway.runs; print(*(set(sys.modules)))"
     loaded = set(

@@ -89,3 +89,24 @@ def token(served: Served, project: str) -> str:
     """A token of this one project, as its settings page would make it."""
     made: dict[str, Any] = served.json("token", "create", "laptop", "--project", project)
     return str(made["token"])
+
+
+def test_a_backup_becomes_a_server_that_serves(served: Served, tmp_path: Path) -> None:
+    """Taken while it runs, restored beside it: the new one starts, and takes nothing from the old one."""
+    made = served.json("backup", str(tmp_path / "today.tar.gz"))
+    assert made["key"] is True
+    assert served.json("backup", str(tmp_path / "today.tar.gz"), "--verify")["verified"] is True
+    home = tmp_path / "again" / "home"
+    assert served.json("restore", str(tmp_path / "today.tar.gz"), "--home", str(home))["holds"]["projects"] >= 1
+    again = served.cli("restore", str(tmp_path / "today.tar.gz"), "--home", str(home), check=False)
+    assert again.returncode == 1
+    assert "is not empty" in again.stderr
+    restored = Served(home, HEADWAY_DEFAULT_REQUIREMENTS="six").start()
+    try:
+        before, after = (one.json("project", "list")["projects"] for one in (served, restored))
+        assert [one["slug"] for one in after] == [one["slug"] for one in before]
+        with restored.client() as there, served.client() as here:
+            assert there.get("/api/v1/me").json() == here.get("/api/v1/me").json()
+        assert served.json("status")["url"] == served.url  # it runs still
+    finally:
+        restored.stop()
