@@ -26,6 +26,7 @@ _NEWEST = (
     "SELECT * FROM (SELECT id, key_id, data FROM series_chunks WHERE run_id = :run AND key_id = {key}"
     " ORDER BY id DESC LIMIT {most}) AS newest_{key}"
 )
+_AT_ONCE = 500
 _TOGETHER = 50  # series asked for in one statement
 _CHUNKS = 2000  # chunks of one series that are read at once
 
@@ -49,8 +50,11 @@ def snapshot(db: Session) -> Session:
 
 
 def versions(db: Session, uuids: Sequence[str]) -> list[Any]:
-    """The rows of these runs: one statement for all."""
-    return list(db.scalars(select(Run).where(Run.uuid.in_(list(uuids)))))
+    """The rows of these runs: one statement for `_AT_ONCE` of them."""
+    found: list[Any] = []
+    for at in range(0, len(uuids), _AT_ONCE):
+        found += db.scalars(select(Run).where(Run.uuid.in_(list(uuids[at : at + _AT_ONCE]))))
+    return found
 
 
 def picture(db: Session, row: Any) -> Picture:

@@ -39,7 +39,7 @@ LINGER_S = 30.0
 """A run that nobody follows any more is remembered for so long, for viewers that come back."""
 KEPT_BYTES = 2 << 20
 QUEUED = 64
-VIEWERS = 2000
+VIEWERS, RUNS = 2000, 5000
 NEW_RUNS = 50
 
 
@@ -54,7 +54,7 @@ class Message:
 
 
 class Viewer:
-    """An open page. Its queue is bounded; everything here happens on its event loop."""
+    """An open page. Its queue is bounded; everything here happens on its event loop, but what is offered before it streams."""
 
     def __init__(
         self, who: Who, project_id: str, seen: Mapping[str, int], news: bool, newest: int | None = None
@@ -170,7 +170,7 @@ class Hub:
                 newest = int(db.scalar(select(func.max(Run.id))) or 0)
                 missed = [] if viewer.newest is None else _begun(db, [viewer.project_id], viewer.newest)
         with self._lock:
-            if len(self._viewers) >= VIEWERS:
+            if len(self._viewers) >= VIEWERS or len(self._runs) + len(pictures) > RUNS:
                 raise TooMany("Too many pages are open on this server.", hint="Close some; reload this one later.")
             if not self._viewers:
                 self._generation = cache.of(self._database.engine).generation
@@ -198,7 +198,7 @@ class Hub:
     def expect(self, run: RunFacts) -> None:
         """A page of this run was just made and will follow it in a moment: remember what comes from now on."""
         with self._lock:
-            if run.uuid not in self._runs:
+            if run.uuid not in self._runs and len(self._runs) < RUNS:
                 self._runs[run.uuid] = _Followed(changes.of_facts(run), left_at=time.monotonic())
                 self._begin()
 
