@@ -220,3 +220,18 @@ def test_how_far_a_bar_is(run: Run) -> None:
     told = done.record["progress"]
     assert (told["total"], told["text"]) == (30, "epochs")
     assert 0 <= told["n"] <= 30
+
+
+def test_environment_variables_are_known_by_name(run: Run) -> None:
+    done = run(
+        """
+        import os
+        lr = float(os.environ['MY_LR'])
+        value = os.environ.get('MY_API_KEY', 'x')
+        loss = lr / 3
+        print('loss', loss, value, 'with ' + value)
+    """,
+        env={"MY_LR": "0.25", "MY_API_KEY": "only-in-the-environment"},
+    )
+    assert done.record["environment"]["variables"] == ["MY_API_KEY", "MY_LR"]
+    assert "only-in-the-environment" not in done.text

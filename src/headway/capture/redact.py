@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False  # neither `typing` nor `re` is imported into the user's process for nothing
 if TYPE_CHECKING:
     import re
@@ -59,6 +61,7 @@ _INNOCENT = (
     r"|tokens?_per|keys?_?dim|n_?keys"
 )
 
+_values: tuple[str, ...] | None = None
 _known: dict[str, bool] = {}
 _compiled: dict[str, re.Pattern[str]] = {}
 
@@ -90,9 +93,22 @@ def _secret_name(name: str) -> bool:
     return bool(_re(_NAME).search(words)) and not _re(_INNOCENT).search(words)
 
 
+def _of_environment() -> tuple[str, ...]:
+    """The values of environment variables under a secret's name: they are hidden wherever they turn up."""
+    global _values
+    if _values is None:
+        _values = tuple(
+            v for k, v in os.environ.items() if len(v) >= 8 and secret_name(k) and not v.startswith(("/", "~"))
+        )
+    return _values
+
+
 def _clean(value: str) -> str:
     if len(value) < 8:
         return value
+    for secret in _of_environment():
+        if secret in value:
+            value = value.replace(secret, HIDDEN)
     if any(mark in value for mark in _SHAPE_MARKS):
         value = _re(_SHAPES).sub(HIDDEN, value)
     if "://" in value:

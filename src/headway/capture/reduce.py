@@ -16,6 +16,7 @@ from headway.capture.naming import string_of_loop
 from headway.capture.parameters import Parameters
 from headway.capture.program import CELLS, MODULE, Place, Program
 from headway.capture.results import Results
+from headway.capture.variables import variables
 
 __all__ = ["reduce"]
 
@@ -71,7 +72,7 @@ class _Reduction:
             "data": _unique(self.data),
             "figures": _unique(self.figures),
             "code": self._code(),
-            "environment": next((_bare(f) for f in reversed(self.facts) if f["k"] == "env"), {}),
+            "environment": self._environment(),
             "notes": self._notes(),
             "progress": next((_bare(f) for f in reversed(self.facts) if f["k"] == "progress"), None),
             "logged_here": any(f["k"] == "own" and f.get("ours") for f in self.facts),
@@ -320,6 +321,12 @@ class _Reduction:
                 ]
             found.append(one)
         return found
+
+    def _environment(self) -> dict[str, Any]:
+        """Python, its packages, and the names of the environment variables that the code reads."""
+        told: dict[str, Any] = next((_bare(f) for f in reversed(self.facts) if f["k"] == "env"), {})
+        read = variables(self.program)
+        return {**told, "variables": read} if read else told
 
     def _code(self) -> list[dict[str, Any]]:
         found = [
