@@ -230,6 +230,24 @@ def test_a_view_is_saved_opened_and_begun_with(tab: Page, site: dict[str, Any]) 
     expect(views.locator("summary")).to_have_text("Views")
 
 
+def test_groups_fold_and_the_chooser_finds_columns(tab: Page, site: dict[str, Any]) -> None:
+    rows = open_runs(tab, site)
+    menu(tab, "params.model", "Group by it")
+    groups = tab.locator(".runs-table tr.group")
+    expect(groups).to_have_count(3)
+    expect(groups.first).to_contain_text("forest87")
+    expect(groups.first.locator("td.num").last).not_to_be_empty()  # the mean of a metric
+    groups.first.click()
+    expect(rows.first).to_contain_text("run-258")
+    assert set(rows.locator(f"td:nth-child({column(tab, 'params.model') + 1})").all_inner_texts()) == {"forest"}
+    tab.get_by_title("Don't group").click()
+    expect(rows.first).to_contain_text("run-259")
+    tab.locator("summary", has_text="Columns").click()
+    tab.get_by_label("Search columns").fill("sam")
+    tab.locator(".choices label", has_text="same").locator("input").check()
+    expect(tab.locator('th[data-col="params.same"]')).to_be_visible()
+
+
 def test_charts_follow_the_selection_and_the_row_under_the_hand(tab: Page, site: dict[str, Any]) -> None:
     rows = open_runs(tab, site)
     chart = tab.locator(".runs-panel figure")
