@@ -30,6 +30,7 @@ FLUSH_S = 1.0
 DEVICE_FLUSH_S = 15.0
 BATCH = 256  # values of one fact, and tensors of a device that are read together
 THIN_AFTER = 20_000
+SETTLED = 2_000  # losses of a line that are all kept, whatever that takes
 
 
 def install(session: Session) -> None:
@@ -60,10 +61,25 @@ class Optimized:
 class Losses:
     """The losses of one `backward` line, between two makings of an optimizer."""
 
-    __slots__ = ("count", "device", "every", "first", "last", "site", "values", "when")
+    __slots__ = (
+        "cost",
+        "count",
+        "device",
+        "every",
+        "first",
+        "kept",
+        "last",
+        "round",
+        "since",
+        "site",
+        "values",
+        "when",
+    )
 
-    def __init__(self, site: Site) -> None:
-        self.site = site
+    def __init__(self, site: Site, number: int) -> None:
+        self.site, self.round = site, number
+        self.kept = self.cost = 0
+        self.since = time.perf_counter_ns()
         self.count = 0  # backward calls so far
         self.every = 1
         self.first = 0  # the step of values[0]
@@ -78,7 +94,8 @@ class Watch:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.source = session.source("torch")
-        self._optimizers: weakref.WeakKeyDictionary[Any, Optimized] = weakref.WeakKeyDictionary()
+        self._by_id: dict[int, Optimized] = {}
+        self._fast: dict[tuple[int, int], Losses] = {}
         self._all: list[Optimized] = []
         self._losses: dict[tuple[int, int], Losses] = {}
         self._rounds = 0  # how often something new began to be trained
@@ -89,16 +106,20 @@ class Watch:
     def hook_optimizer(self, module: Any) -> None:
         torch, source = module.torch, self.source
 
+        known_by_id = self._by_id
+
         def after_step(optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if torch.compiler.is_compiling() or source.off:
                 return
-            started = time.perf_counter_ns()
+            known = known_by_id.get(id(optimizer))
+            if known is None or id(known.owner()) != id(optimizer):
+                return
             try:
-                self._stepped(optimizer, sys._getframe(1))
+                known.steps += 1
+                if known.steps == 1 or optimizer.param_groups[0].get("lr") is not known.lr:
+                    self._stepped(known, optimizer, sys._getframe(1))
             except Exception as error:
                 source.failed(error)
-            finally:
-                source.spend(time.perf_counter_ns() - started)
 
         module.register_optimizer_step_post_hook(hide(after_step))
         made = module.Optimizer.__init__
@@ -112,16 +133,21 @@ class Watch:
         def backward(self: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(self, *args, **kwargs)
             if type(self) is tensor and not source.off:
-                started = time.perf_counter_ns()
                 try:
-                    watch._backward(self, sys._getframe(1))
+                    frame = sys._getframe(1)
+                    losses = fast.get((id(frame.f_code), frame.f_lasti))
+                    if losses is None or losses.round != watch._rounds:
+                        losses = watch._losses_at(frame)
+                    if losses is not None:
+                        step = losses.count
+                        losses.count = step + 1
+                        if not step % losses.every:
+                            watch._backward(losses, step, self, frame)
                 except Exception as error:
                     source.failed(error)
-                finally:
-                    source.spend(time.perf_counter_ns() - started)
             return result
 
-        watch = self
+        watch, fast = self, self._fast
         tensor.backward = hide(backward)
 
     def hook_loader(self, module: Any) -> None:
@@ -174,7 +200,7 @@ class Watch:
         if error is not None:
             return
         known = Optimized(optimizer)
-        self._optimizers[optimizer] = known
+        self._by_id[id(optimizer)] = known
         self._all.append(known)
         self._find(known, optimizer, frame)
 
@@ -191,25 +217,20 @@ class Watch:
         self._rounds += fresh
         known.round = self._rounds
 
-    def _stepped(self, optimizer: Any, frame: FrameType) -> None:
-        known = self._optimizers.get(optimizer)
-        if known is None:
-            return
-        known.steps += 1
+    def _stepped(self, known: Optimized, optimizer: Any, frame: FrameType) -> None:
+        """The first step, and each that was made with another learning rate."""
         if known.site is None:
             caller = self.session.sites.caller(frame)
             known.site = self.session.sites.at(caller) if caller is not None else None
             if caller is None or known.site is None:
-                del self._optimizers[optimizer]
+                del self._by_id[id(optimizer)]
                 return
             self._first_step(known, optimizer, caller)
-        lr = optimizer.param_groups[0].get("lr")
-        if lr is not known.lr:
-            known.lr = lr
-            value = scalar(lr)
-            new = type(value) in (int, float) and (not known.lrs or known.lrs[-1][1] != value)
-            if new and len(known.lrs) < THIN_AFTER:
-                known.lrs.append([known.steps - 1, value])
+        known.lr = optimizer.param_groups[0].get("lr")
+        value = scalar(known.lr)
+        new = type(value) in (int, float) and (not known.lrs or known.lrs[-1][1] != value)
+        if new and len(known.lrs) < THIN_AFTER:
+            known.lrs.append([known.steps - 1, value])
 
     def _first_step(self, known: Optimized, optimizer: Any, frame: FrameType) -> None:
         session, site = self.session, known.site
@@ -231,27 +252,33 @@ class Watch:
             if trained.device != "cpu":
                 known.fact["params"]["device"] = trained.device
 
-    def _backward(self, loss: Any, frame: FrameType) -> None:
-        session = self.session
-        if not session.sites.is_user(frame.f_code.co_filename):
+    def _losses_at(self, frame: FrameType) -> Losses | None:
+        """The losses of the line that `frame` is at; a new training at it begins anew."""
+        session, place = self.session, (id(frame.f_code), frame.f_lasti)
+        direct = session.sites.is_user(frame.f_code.co_filename)
+        if not direct:
             caller = None if nested() else session.sites.caller(frame)
             if caller is None:
-                return
+                return None
             frame = caller
         site = session.sites.at(frame)
         if site is None:
-            return
+            return None
         key = (site.id, self._rounds)
         losses = self._losses.get(key)
         if losses is None:
-            losses = self._losses[key] = Losses(site)
             self._flush_others(key)
+            losses = self._losses[key] = Losses(site, self._rounds)
             if site.count == 1:
                 self._criterion(frame, site)
-        step, losses.count = losses.count, losses.count + 1
-        if step % losses.every:
-            return
-        loss = modules.unscaled(loss, frame, site)
+        if direct:
+            self._fast[place] = losses  # the site has pinned the code, so its id is its own
+        return losses
+
+    def _backward(self, losses: Losses, step: int, loss: Any, frame: FrameType) -> None:
+        """Keeps one loss. Where keeping takes over half a percent of a quick loop, every second one is kept, and so on."""
+        started = time.perf_counter_ns()
+        loss = modules.unscaled(loss, frame, losses.site)
         if loss.numel() != 1:
             return
         if not losses.values:
@@ -261,11 +288,17 @@ class Watch:
         else:
             losses.values.append(loss.detach())
             losses.device = True
+        key = (losses.site.id, losses.round)
         if len(losses.values) >= BATCH or time.time() - losses.last > (DEVICE_FLUSH_S if losses.device else FLUSH_S):
             self._flush(key, losses)
-        if losses.count // losses.every >= THIN_AFTER:
+        losses.kept += 1
+        ended = time.perf_counter_ns()
+        losses.cost += ended - started
+        if losses.kept >= THIN_AFTER or (losses.kept > SETTLED and losses.cost > (ended - losses.since) // 200):
             self._flush(key, losses)
             losses.every *= 2
+            losses.kept, losses.cost, losses.since = losses.kept // 2, 0, ended
+        self.source.spent_ns += ended - started
 
     def _criterion(self, frame: FrameType, site: Site) -> None:
         """The class of a loss that the scope of the `backward` holds: `criterion = nn.CrossEntropyLoss()`."""
