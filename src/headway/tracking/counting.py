@@ -21,10 +21,10 @@ def count(db: Session, scope: Scope, clauses: Sequence[Clause]) -> int:
         return 0
     q = Question(db, scope, clauses, [])
     within, values = q.within()
-    driver = fewest(q) if clauses else None
+    driver = fewest(q) if clauses and q.sqlite else None
     if driver is None:
         mine, ids = q.experiments("r")
-        checks, more = q.checks()
+        checks, more = q.checks(sets="" if q.sqlite else "r.id")
         return int(q.rows(f"SELECT COUNT(*) FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more])[0][0])  # noqa: S608
     clause, (listed, its), number = driver
     if (
@@ -51,7 +51,7 @@ def numbers(db: Session, scope: Scope, clauses: Sequence[Clause], most: int = 10
     if not scope.experiment_ids:
         return []
     q = Question(db, scope, clauses, [])
-    driver = fewest(q) if clauses else None
+    driver = fewest(q) if clauses and q.sqlite else None
     (mine, ids), (within, values) = q.experiments("r"), q.within()
     if driver is not None:
         clause, (listed, its), _ = driver
@@ -59,7 +59,7 @@ def numbers(db: Session, scope: Scope, clauses: Sequence[Clause], most: int = 10
         text = f"SELECT r.id FROM ({listed}) d CROSS JOIN runs r WHERE r.id = d.run_id AND {mine}{within}{checks}"  # noqa: S608
         values = [*its, *ids, *values, *more]
     else:
-        checks, more = q.checks()
+        checks, more = q.checks(sets="" if q.sqlite else "r.id")
         text, values = f"SELECT r.id FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more]  # noqa: S608
     tail = " ORDER BY r.start_time DESC, r.uuid LIMIT ?" if most < 10**9 else ""
     return [row[0] for row in q.rows(text + tail, [*values, *([most] if tail else [])])]

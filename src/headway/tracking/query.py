@@ -28,7 +28,7 @@ from headway.tracking.tables import HEAD
 from headway.web.paging import cursor, uncursor
 
 MOST = 50_000
-FEW = 3000  # runs of a condition that are read without further thought
+FEW = 500  # runs of a condition that are read without further thought
 SOME = 8000  # runs of a condition that are read rather than walk the order to its end
 AHEAD = 2000  # runs of an order that are looked at before the conditions are counted
 APART = 20  # experiments whose orders are walked each for itself and merged
@@ -77,6 +77,10 @@ def _page(q: Question, after: list[Any] | None, limit: int, skip: int) -> list[A
             rows = _walked(q, after, limit, 0, having=True if _first(q).table else None, edge=edge)
             if len(rows) >= limit:
                 return rows
+            if (
+                not q.sqlite
+            ):  # PostgreSQL keeps statistics of values, and counts slowly: from here on its own plan is better
+                return _whole(q, after, limit, skip, sets=True)
             driver = question.fewest(q) if q.clauses else None
             if driver is not None and driver[2] == 0:
                 return []
