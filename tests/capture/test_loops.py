@@ -80,3 +80,16 @@ def test_an_optimizer_over_bare_tensors_is_a_training_but_no_model(record: Recor
     assert (found["models"], [t["class"] for t in found["trainings"]]) == ([], ["SGD"])
     assert found["trainings"][0]["found"] == {"steps": 7}
     assert found["params"]["lr"]["value"] == 0.1
+
+
+def test_a_number_taken_of_the_loss_is_the_same_metric(record: Record) -> None:
+    source = "for i in range(2):\n    output.backward()\n    loss = output.item()\nprint(loss)\n"
+    site = {"k": "site", "t": 1, "file": "/w/a.py", "fn": "<module>", "up": []}
+    found = record(
+        source,
+        {**site, "s": 0, "at": [2, 4, 2, 21], "names": ["output", "i"]},
+        {**site, "s": 1, "at": [4, 0, 4, 11], "names": ["loss"]},
+        {"k": "loss", "t": 9, "t0": 1, "s": 0, "r": 1, "i": 0, "e": 1, "v": [0.5, 0.25]},
+        {"k": "print", "t": 9, "s": 1, "v": [0.25], "n": {"loss": 0.25}},
+    )["metrics"]
+    assert {k: len(m["points"]) for k, m in found.items()} == {"loss": 2}

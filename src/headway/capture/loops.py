@@ -32,11 +32,27 @@ def losses(results: Results, fact: dict[str, Any], site: dict[str, Any], rounds:
         found.name(16 if speaks and number == 1 else 30, core if speaks else "loss")
         if number == 1 and node is not None:
             results.tie_expression(found, node, site)
+            _tie_copies(results, found, node)
     values, start, end = fact["v"], fact.get("t0", fact["t"]), fact["t"]
     for position, value in enumerate(values):
         when = start + (end - start) * position // max(1, len(values) - 1)
         found.add(fact["i"] + position * fact["e"], value, when)
     return found
+
+
+def _tie_copies(results: Results, found: Candidate, node: ast.expr) -> None:
+    """`loss = output.item()` beside `output.backward()`: the number is the same, and its name may say more."""
+    place = results.program.place(node)
+    if not isinstance(node, ast.Name):
+        return
+    for (module, function, name), definitions in results.program.definitions.items():
+        for definition in definitions if (module, function) == (place.module, place.function) else ():
+            value = definition.value
+            item = isinstance(value, ast.Call) and call_name(value) in ("item", "float") and definition.kind == "assign"
+            if item and core_name(value) == node.id:
+                results.tie(found, name, definition.place)
+                if is_metric_name(name):
+                    found.name(17, name)
 
 
 def _loss_of(call: ast.Call | None) -> ast.expr | None:

@@ -286,6 +286,10 @@ class Results:
             ):
                 self._tie(found, inner.func.value.id, self.program.place(inner))
 
+    def tie(self, found: Candidate, variable: str, place: Place) -> None:
+        """Ties a candidate to a variable as it is bound at a place."""
+        self._tie(found, variable, place)
+
     def tie_expression(self, found: Candidate, node: ast.expr, site: dict[str, Any]) -> None:
         """Ties a candidate to the variable, or the call, that its expression is."""
         self._tie_expression(found, node, site, "", "")

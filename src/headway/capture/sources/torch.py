@@ -30,7 +30,6 @@ FLUSH_S = 1.0
 DEVICE_FLUSH_S = 15.0
 BATCH = 256  # values of one fact, and tensors of a device that are read together
 THIN_AFTER = 20_000
-SETTLED = 2_000  # losses of a line that are all kept, whatever that takes
 
 
 def install(session: Session) -> None:
@@ -78,8 +77,7 @@ class Losses:
 
     def __init__(self, site: Site, number: int) -> None:
         self.site, self.round = site, number
-        self.kept = self.cost = 0
-        self.since = time.perf_counter_ns()
+        self.kept = 0
         self.count = 0  # backward calls so far
         self.every = 1
         self.first = 0  # the step of values[0]
@@ -276,7 +274,7 @@ class Watch:
         return losses
 
     def _backward(self, losses: Losses, step: int, loss: Any, frame: FrameType) -> None:
-        """Keeps one loss. Where keeping takes over half a percent of a quick loop, every second one is kept, and so on."""
+        """Keeps one loss; of more than THIN_AFTER at one line every second one, then every fourth..."""
         started = time.perf_counter_ns()
         loss = modules.unscaled(loss, frame, losses.site)
         if loss.numel() != 1:
@@ -292,13 +290,11 @@ class Watch:
         if len(losses.values) >= BATCH or time.time() - losses.last > (DEVICE_FLUSH_S if losses.device else FLUSH_S):
             self._flush(key, losses)
         losses.kept += 1
-        ended = time.perf_counter_ns()
-        losses.cost += ended - started
-        if losses.kept >= THIN_AFTER or (losses.kept > SETTLED and losses.cost > (ended - losses.since) // 200):
+        if losses.kept >= THIN_AFTER:
             self._flush(key, losses)
             losses.every *= 2
-            losses.kept, losses.cost, losses.since = losses.kept // 2, 0, ended
-        self.source.spent_ns += ended - started
+            losses.kept //= 2
+        self.source.spent_ns += time.perf_counter_ns() - started
 
     def _criterion(self, frame: FrameType, site: Site) -> None:
         """The class of a loss that the scope of the `backward` holds: `criterion = nn.CrossEntropyLoss()`."""
