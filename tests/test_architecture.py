@@ -15,8 +15,9 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "versions" not in path.par
 
 # Left may import right, never back.
 CHAIN = [
-    "up", "server", "home", "deployments", "imports", "models", "workspaces", "runs", "traces", "tracking", "environments", "projects", "people",
-    "web", "engines", "backup", "storage", "transcript", "events", "settings", "clock", "bundle", "signature", "frames", "errors",
+    "up", "server", "home", "deployments", "imports", "models", "workspaces", "runs", "traces", "tracking", "environments",
+    "projects", "people", "web", "engines", "backup", "storage", "transcript", "events", "settings", "clock", "bundle",
+    "signature", "frames", "errors",
 ]  # fmt: skip
 # Other processes: what each may import of ours.
 OUTSIDE = {

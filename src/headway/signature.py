@@ -112,7 +112,8 @@ def _field(entry: Mapping[str, Any]) -> Column | Tensor:
 def infer(inputs: Any, predictions: Any = None) -> Signature:
     """The signature of a frame (anything with `columns` and `dtypes`) or an array (`dtype`, `shape`), and its answers.
 
-    A dict of arrays is several tensors with names. A column is required unless it holds a null here. Raises BundleError for an input that is neither.
+    A dict of arrays is several tensors with names. A column is required unless it holds a null here. Raises
+    BundleError for an input that is neither.
     """
     told = isinstance(predictions, Mapping) or hasattr(predictions, "dtype") or hasattr(predictions, "dtypes")
     outputs = _infer_side(predictions) if told else ()
@@ -120,7 +121,11 @@ def infer(inputs: Any, predictions: Any = None) -> Signature:
 
 
 def _infer_side(value: Any) -> tuple[Column | Tensor, ...]:
-    if isinstance(value, Mapping) and value and all(hasattr(v, "dtype") and hasattr(v, "shape") for v in value.values()):
+    if (
+        isinstance(value, Mapping)
+        and value
+        and all(hasattr(v, "dtype") and hasattr(v, "shape") for v in value.values())
+    ):
         return tuple(replace(t, name=str(n)) for n, v in value.items() for t in _infer_side(v) if isinstance(t, Tensor))
     if hasattr(value, "columns") and hasattr(value, "dtypes"):
         return tuple(_infer_column(str(name), value.iloc[:, i]) for i, name in enumerate(value.columns))

@@ -67,7 +67,7 @@ Run = Callable[..., Done]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """run(program, *argv, capture=True, env={}, files={}, python=...): runs it as `python program.py argv` in a folder of its own."""
+    """run(program, *argv, capture=True, env={}, files={}, python=...): runs it in a folder of its own."""
 
     def start(
         program: str,

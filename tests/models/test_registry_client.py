@@ -106,7 +106,9 @@ def test_registry_verbs(mlflow: Any, name: str) -> None:
     assert client.search_registered_models(f"name = '{name}-x'") == []
 
 
-@pytest.mark.parametrize("source", ["file:///etc", "/etc", "http://evil/../x", "s3://b/%2e%2e/x", "../x", "models:/m-1"])
+@pytest.mark.parametrize(
+    "source", ["file:///etc", "/etc", "http://evil/../x", "s3://b/%2e%2e/x", "../x", "models:/m-1"]
+)
 def test_sources_that_cannot_be_meant_are_refused(mlflow: Any, name: str, source: str) -> None:
     client = mlflow.MlflowClient()
     client.create_registered_model(name)

@@ -267,16 +267,6 @@ def test_how_it_ended(state: str, cause: str, ours: bool, title: str | None) -> 
     assert found is None or (found.advice and (not cause or found.text == cause))
 
 
-@pytest.mark.parametrize(
-    ("key", "label"),
-    [("system/cpu_percent", "CPU, %"), ("system/disk_read_mb_per_s", "Disk read, MB/s"),
-     ("system/gpu_0_memory_mb", "GPU 0 memory, MB"),
-     ("system/load", "Load")],
-)  # fmt: skip
-def test_names_of_resources(key: str, label: str) -> None:
-    assert run_tabs.resource(key) == label
-
-
 def test_files_as_a_tree() -> None:
     entries = [Entry(path, 10, "") for path in ("a.txt", "plots/roc.png", "plots/deep/x.csv", "plots.txt")]
     found = run_tabs.tree(entries)

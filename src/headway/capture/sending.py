@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ FILE_LIMIT = 200 * 1024**2
 LIVE_POINTS = 3
 ENDED = "ended.json"
 CHILDREN = 30
+SYSTEM_S = 10.0
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Sender:
         self._path = spool / "shipped.json"
         self.sent = Sent.load(self._path)
         self._gathered = gathering.gathered(spool)
+        self._began = self._system_due = time.monotonic()
         if run_id:
             self.sent.run_id = run_id
 
@@ -349,15 +352,13 @@ class Sender:
         if state.get("diff"):
             self._upload("headway/code/changes.diff", state["diff"].encode())
 
-    def system(self) -> None:
-        """What the run took of its machine, as far as it is known."""
-        if self.sent.run_id:
-            self._batch(self.sent.run_id, {}, system.points(self.spool), {})
-
-    def machine(self) -> None:
-        """`system.json`, at the end."""
-        if told := system.described(self.spool):
-            self._upload("headway/system.json", json.dumps(told, indent=1).encode())
+    def system(self, *, last: bool = False) -> None:
+        """What the run took of its machine: every ten seconds, of a long run every hundredth of its time, and at the end."""
+        now = time.monotonic()
+        if self.sent.run_id and (last or now >= self._system_due):
+            self._system_due = now + max(SYSTEM_S, (now - self._began) / 100)
+            if told := system.described(self.spool):
+                self._upload("headway/system.json", json.dumps(told).encode())
 
 
 def _progress(record: dict[str, Any]) -> dict[str, str]:

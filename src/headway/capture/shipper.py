@@ -100,19 +100,20 @@ class Shipper:
         self.sender = Sender(server, spool, run_id)
         self._next = 0.0
         self._failures = 0
+        self._fresh = False
 
     def tick(self) -> None:
         """Sends what is new, now and then: reducing takes at most a tenth of the time."""
-        count = self.reader.read()
+        self._fresh = self.reader.read() > 0 or self._fresh
         now = time.monotonic()
-        if now < self._next or not (count or self._failures) or not self._telling():
+        if now < self._next or not self._telling():
             return
-        record = reduce(self.reader.facts)
         try:
             self.sender.open_run(self._start())
-            self.sender.live(record)
+            if self._fresh:
+                self.sender.live(reduce(self.reader.facts))
             self.sender.system()
-            self._failures = 0
+            self._fresh, self._failures = False, 0
         except (Unreachable, Refused):
             self._failures += 1
             self._next = time.monotonic() + BACKOFF_S[min(self._failures, len(BACKOFF_S)) - 1]
@@ -140,15 +141,14 @@ class Shipper:
 
     def _finish(self) -> None:
         self.reader.read()
-        if not (self._telling() or self.sender.sent.created or system.points(self._spool)):
+        if not (self._telling() or self.sender.sent.created or system.seen(self._spool)):
             return
         start = self._start()
         record = reduce(self.reader.facts)
         self.sender.open_run(start)
         self.sender.live(record)
         self.sender.all(record)
-        self.sender.system()
-        self.sender.machine()
+        self.sender.system(last=True)
         self.sender.git(str(start.get("cwd") or "."))
         failed = any(f["k"] == "error" for f in self.reader.facts)
         self.sender.close_run(failed, self.reader.facts[-1]["t"] if self.reader.facts else int(time.time() * 1000))

@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["FILE", "Sampler", "described", "machine", "points"]
+__all__ = ["FILE", "Sampler", "described", "machine", "seen"]
 
 FILE = "system.jsonl"
 FIRST_S = 0.3
 # How long between two looks, by how long the run has gone on: a day is some 4,000 points.
 PACE = ((300.0, 1.0), (3600.0, 5.0), (float("inf"), 20.0))
 IDLE_S = 60.0
+MOST = 600
 _MB = 1 / (1 << 20)
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
@@ -84,35 +85,40 @@ class Sampler:
             stream.write(data)
 
 
-def points(spool: Path) -> dict[str, list[list[Any]]]:
-    """`{"system/cpu_percent": [[step, value, milliseconds], ...]}` of what was seen; the step is the second of the run."""
-    found: dict[str, list[list[Any]]] = {}
-    began: int | None = None
+def seen(spool: Path) -> dict[str, list[tuple[int, float]]]:
+    """`{"cpu_percent": [(milliseconds, value), ...]}` of what was seen so far."""
+    found: dict[str, list[tuple[int, float]]] = {}
     for line in _lines(spool):
         values = line.get("v")
         if isinstance(values, dict):
-            began = line["t"] if began is None else began
             for name, value in values.items():
-                series = found.setdefault(f"system/{name}", [])
-                step = (line["t"] - began) // 1000
-                series.append([max(step, series[-1][0] + 1) if series else step, value, line["t"]])
+                found.setdefault(name, []).append((line["t"], value))
     return found
 
 
 def described(spool: Path) -> dict[str, Any]:
-    """`system.json`: the machine, and the mean and the highest of each series. {} where nothing was measured."""
+    """`system.json`: the machine, the mean and the highest of each series, and at most 600 points of each (`t` in ms).
+
+    Of neighbours that are left out the highest stays, so no peak is hidden. {} where nothing was measured.
+    """
     told: dict[str, Any] = next((line["machine"] for line in _lines(spool) if "machine" in line), {})
-    series = points(spool)
-    if not told and not series:
+    found = seen(spool)
+    if not told and not found:
         return {}
-    summary = {
-        name.removeprefix("system/"): {
-            "mean": round(sum(p[1] for p in seen) / len(seen), 3),
-            "max": max(p[1] for p in seen),
-        }
-        for name, seen in series.items()
+    use = {
+        name: {"mean": round(sum(v for _, v in points) / len(points), 3), "max": max(v for _, v in points)}
+        for name, points in found.items()
     }
-    return {"machine": told, "use": summary}
+    series = {
+        name: dict(zip("tv", map(list, zip(*_thin(points), strict=True)), strict=True))
+        for name, points in found.items()
+    }
+    return {"machine": told, "use": use, "series": series}
+
+
+def _thin(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    stride = -(-len(points) // MOST)
+    return [max(points[at : at + stride], key=lambda point: point[1]) for at in range(0, len(points), stride)]
 
 
 def machine() -> dict[str, Any]:

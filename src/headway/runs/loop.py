@@ -139,9 +139,7 @@ def _start(host: Host, row: Execution, project: Project) -> bool:
             _wait(host, row, "the project's environment is being built")
         return False
     try:
-        spec = launch.spec(
-                host, row, slug=project.slug, python=Path(environment.python), records=project.records
-            )
+        spec = launch.spec(host, row, slug=project.slug, python=Path(environment.python), records=project.records)
         with host.database.write() as db:
             fresh = db.get(Execution, row.run_id, with_for_update=True)
             if fresh is None or fresh.status != states.QUEUED or fresh.process_id is not None:

@@ -136,7 +136,8 @@ class Database:
         """
         for _ in range(10_000 if self.sqlite else 0):
             with self.write() as session:
-                driver = direct.of(session)  # each page is a row without columns, which SQLAlchemy does not step through
+                # Each page is a row without columns, which SQLAlchemy does not step through.
+                driver = direct.of(session)
                 free = driver.rows(_FREE_PAGES)[0][0]
                 if free > KEEP_PAGES:
                     driver.rows(Sql(f"PRAGMA incremental_vacuum({min(PIECE_PAGES, free - KEEP_PAGES)})"))

@@ -24,6 +24,7 @@ from headway.tracking import (
     previews,
     readout,
     record,
+    resources,
     run_tabs,
     runtable,
     service,
@@ -71,13 +72,14 @@ def _frame(db: Session, shown: Shown) -> dict[str, Any]:
         "ending": endings.ending(state, runtable.cause(run), ours=ours),
         "note": run.tags.get(NOTE, ""),
         "models": shown.models,
-        "tabs": _tabs(shown, ours) + [tab for more in run_tabs.MORE if (tab := more(db, shown)) is not None],
+        "tabs": _tabs(shown, ours, resources.measured(db, run.uuid))
+        + [tab for more in run_tabs.MORE if (tab := more(db, shown)) is not None],
         "active_run": run.status in GOING,
         "ours": ours,
     }
 
 
-def _tabs(shown: Shown, ours: bool) -> list[tuple[str, str, int | None]]:
+def _tabs(shown: Shown, ours: bool, watched: bool) -> list[tuple[str, str, int | None]]:
     run, base = shown.run, shown.base
     measured = sum(not key.startswith(SYSTEM) for key in run.metrics)
     found: list[tuple[str, str, int | None]] = [("Overview", base, None)]
@@ -87,7 +89,7 @@ def _tabs(shown: Shown, ours: bool) -> list[tuple[str, str, int | None]]:
         found.append(("Output", f"{base}?tab=output", None))
     found += [(name, f"{base}?tab={name.lower()}", None) for name in ("Files", "Code", "Environment")]
     found.append(("Data", f"{base}?tab=data", len({i.name for i in run.inputs}) or None))
-    if measured < len(run.metrics):
+    if watched or measured < len(run.metrics):
         found.append(("Resources", f"{base}?tab=resources", None))
     return [*found, ("Why", f"{base}?tab=why", None)]
 
@@ -128,16 +130,34 @@ def run_series(
     shown = _shown(db, who, slug, run_id)
     if x not in charts.AXES:
         raise BadInput("The axis is 'step', 'time' or 'relative'.", field="x")
-    bounds = []
-    for name in ("from", "to"):
-        try:
-            bounds.append(float(request.query_params[name]) if request.query_params.get(name) else None)
-        except ValueError:
-            raise BadInput(f"'{name}' must be a number.", field=name) from None
+    bounds = _bounds(request)
     found = charts.lines(db, [shown.run], key, x=x, low=bounds[0], high=bounds[1])
     for line in found["series"]:
         line["name"] = key
     return JSONResponse(found)
+
+
+def _bounds(request: Request) -> list[float | None]:
+    found = []
+    for name in ("from", "to"):
+        try:
+            found.append(float(request.query_params[name]) if request.query_params.get(name) else None)
+        except ValueError:
+            raise BadInput(f"'{name}' must be a number.", field=name) from None
+    return found
+
+
+@router.get("/p/{slug}/runs/{run_id}/resources")
+def run_resources(
+    request: Request, who: Signed, db: ReadDb, host: HostDep, slug: str, run_id: str, key: str, x: str = "relative"
+) -> Response:
+    """What the run took of its machine over time, for a chart: `cpu_percent`, `memory_mb`... `from` and `to` zoom in."""
+    shown = _shown(db, who, slug, run_id)
+    if x not in ("time", "relative"):
+        raise BadInput("The axis is 'time' or 'relative'.", field="x")
+    series = resources.told(db, host, shown.run.uuid)["series"].get(key, {})
+    low, high = _bounds(request)
+    return JSONResponse(resources.line(series, key, began=shown.run.start_time or 0, x=x, low=low, high=high))
 
 
 @router.get("/p/{slug}/runs/{run_id}/files/{path:path}")

@@ -28,6 +28,7 @@ from headway.tracking import (
     standing,
     told,
 )
+from headway.tracking import resources as machine
 from headway.tracking.artifacts import Entry
 from headway.tracking.readout import RunFacts
 from headway.tracking.standing import Standing
@@ -36,7 +37,7 @@ from headway.tracking.wire.logged_models import registrations
 from headway.web import cells
 
 NOTE = "mlflow.note.content"
-SYSTEM = "system/"
+SYSTEM = machine.PREFIX
 CHARTS = 6  # on the overview
 ROWS = 24  # metrics in its table
 PAGE = 24  # charts of a page of metrics
@@ -252,13 +253,12 @@ def environment(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[st
     stands = standing.standing(db, shown.who, shown.run)
     previous = stands.previous
     before = comparing.read(db, host, previous.uuid, comparing.ENVIRONMENT) if previous else ""
-    system = _json(comparing.read(db, host, shown.run.uuid, comparing.SYSTEM))
     return {
         "packages": comparing.pins(text),
         "extra": [line for line in text.splitlines() if line.strip() and "==" not in line],
         "previous": previous if before else None,
         "package_changes": comparing.package_changes(comparing.pins(before), comparing.pins(text)) if before else [],
-        "machine": {str(k): v for k, v in _dict(system.get("machine")).items() if isinstance(v, str | int | float)},
+        "machine": machine.told(db, host, shown.run.uuid)["machine"],
         "python": _python(db, host, shown.run),
     }
 
@@ -274,32 +274,13 @@ def data(_db: Session, _host: Host, shown: Shown, _asked: Asked) -> dict[str, An
 
 
 def resources(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[str, Any]:
-    """What the machine did meanwhile."""
+    """What the run took of its machine."""
     run = shown.run
-    names = sorted(k for k in run.metrics if k.startswith(SYSTEM))
-    system = _json(comparing.read(db, host, run.uuid, comparing.SYSTEM))
     return {
-        "names": names,
-        "machine": {str(k): v for k, v in _dict(system.get("machine")).items() if isinstance(v, str | int | float)},
-        "labels": resource,
-        "use": {str(k): _dict(v) for k, v in _dict(system.get("use")).items()},
+        **machine.told(db, host, run.uuid),
+        "names": sorted(k for k in run.metrics if k.startswith(SYSTEM)),
+        "labels": machine.label,
     }
-
-
-_UNITS = (("_percent", "%"), ("_mb_per_s", "MB/s"), ("_mb", "MB"), ("_watts", "W"), ("_celsius", "°C"))
-_SHORT = {"cpu": "CPU", "gpu": "GPU"}
-
-
-def resource(key: str) -> str:
-    """A measured thing as people write it: `system/disk_read_mb_per_s` is `Disk read, MB/s`."""
-    name, unit = key.removeprefix(SYSTEM), ""
-    for end, its in _UNITS:
-        if name.endswith(end):
-            name, unit = name.removesuffix(end), f", {its}"
-            break
-    words = [_SHORT.get(word, word) for word in name.replace("/", "_").split("_")]
-    text = " ".join(words)
-    return text[:1].upper() + text[1:] + unit
 
 
 def why(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """indexes that answer searches alone"""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -19,5 +21,5 @@ def upgrade() -> None:
         "ix_summaries_find", "summaries", ["experiment_id", "key_id", "is_nan", "last", "run_id", "low", "high"]
     )
     op.drop_index("ix_runs_list", "runs")
-    columns = ["experiment_id", "lifecycle", sa.literal_column("start_time DESC"), "uuid", "parent_uuid"]
+    columns: list[Any] = ["experiment_id", "lifecycle", sa.literal_column("start_time DESC"), "uuid", "parent_uuid"]
     op.create_index("ix_runs_list", "runs", columns)
