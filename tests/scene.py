@@ -28,7 +28,7 @@ from headway.traces import service as traces
 from headway.traces.spans import SpanData
 from headway.tracking import experiments
 from headway.tracking import service as tracking
-from headway.tracking.record import Metric
+from headway.tracking.store.record import Metric
 from tests.world import World
 
 NOTEBOOK = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'

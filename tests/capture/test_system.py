@@ -10,7 +10,7 @@ import pytest
 
 from headway.capture import system
 from headway.errors import NotFound
-from headway.tracking import resources
+from headway.tracking.show import resources
 
 
 def written(spool: Path, *values: float) -> None:

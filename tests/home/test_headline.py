@@ -5,7 +5,7 @@ import math
 import pytest
 
 from headway.home.look import Traffic, traffic
-from headway.tracking.headline import choose, course
+from headway.tracking.show.headline import choose, course
 
 NAN = math.nan
 

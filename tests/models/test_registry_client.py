@@ -49,7 +49,7 @@ def test_log_register_alias_load(mlflow: Any, name: str, fitted: tuple[Any, Any]
 
 
 def test_a_version_outlives_its_run(mlflow: Any, server: Any, name: str, fitted: tuple[Any, Any]) -> None:
-    from headway.tracking import purge
+    from headway.tracking.store import purge
     from headway.tracking.tables import Run
 
     model, data = fitted

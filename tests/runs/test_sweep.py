@@ -15,8 +15,8 @@ from headway.people.rules import Who
 from headway.projects.tables import Project
 from headway.runs import launch, service, sources, states, sweep
 from headway.runs.tables import Execution
-from headway.tracking import purge
 from headway.tracking import service as tracking
+from headway.tracking.store import purge
 from tests.world import World, world
 
 DAY = 86_400_000

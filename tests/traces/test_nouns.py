@@ -12,7 +12,7 @@ from headway.errors import BadInput
 from headway.traces import measures, search, spans, tree
 from headway.traces.spans import SpanData
 from headway.traces.tables import Span
-from headway.tracking.search import Clause
+from headway.tracking.find.search import Clause
 
 
 def span(name: str, parent: str = "", start: int = 0, end: int | None = 10, **content: Any) -> Span:

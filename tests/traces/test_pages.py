@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import func, select
 
 from headway.traces.tables import Span, Trace
-from headway.tracking import experiments, purge
+from headway.tracking import experiments
+from headway.tracking.store import purge
 from headway.tracking.tables import Artifact
 from tests.traces.test_otlp import JSON, TRACE, protobuf
 from tests.world import World

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from headway.tracking import bulk, experiments, export, service
-from headway.tracking.record import Metric
+from headway.tracking import experiments, service
+from headway.tracking.show import bulk, export
+from headway.tracking.store.record import Metric
 from tests.tracking.serving import Server
 from tests.world import World
 

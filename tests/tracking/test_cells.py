@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headway.tracking import experiments, service
-from headway.tracking.record import Metric
+from headway.tracking.store.record import Metric
 from tests.world import World, world
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from headway.tracking import charts
+from headway.tracking.show import charts
 
 
 def run(uuid: str, params: dict[str, str], metrics: dict[str, float]) -> Any:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from headway.tracking import completion, experiments, service
-from headway.tracking.completion import expected, meant
-from headway.tracking.record import Metric
+from headway.tracking import experiments, service
+from headway.tracking.find import completion
+from headway.tracking.find.completion import expected, meant
+from headway.tracking.store.record import Metric
 from tests.world import World, world
 
 # | is the caret

@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from headway.storage.database import Database
-from headway.tracking import readout, service
-from headway.tracking.record import Metric
+from headway.tracking import service
+from headway.tracking.store import readout
+from headway.tracking.store.record import Metric
 from headway.tracking.wire import documents, shapes
 from tests.tracking.serving import Server
 from tests.tracking.test_store import ADA, log, new_run

@@ -26,7 +26,8 @@ from headway.people.rules import Who
 from headway.sdk import points
 from headway.sdk.points import Columns
 from headway.storage.database import Database
-from headway.tracking import history, service
+from headway.tracking import service
+from headway.tracking.store import history
 from tests.served import Served, until
 
 ROUNDS = int(os.environ.get("HEADWAY_KILL_ROUNDS", "1"))

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from headway.people import sessions
 from headway.tracking import experiments, service
-from headway.tracking.record import Metric
+from headway.tracking.store.record import Metric
 from tests.tracking.serving import Server, serve
 
 COUNT = 260

@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from headway.clock import new_id
 from headway.errors import BadInput
 from headway.storage.database import Database
-from headway.tracking import counting, experiments, query, service
-from headway.tracking.record import Metric
-from headway.tracking.search import Clause, Order, parse_filter, parse_orders
+from headway.tracking import experiments, service
+from headway.tracking.find import counting, query
+from headway.tracking.find.search import Clause, Order, parse_filter, parse_orders
+from headway.tracking.store.record import Metric
 from tests.tracking.test_store import ADA, PROJECT
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -222,7 +223,7 @@ def test_pages_have_no_gaps_and_no_repeats_while_runs_are_added(database: Databa
     ["x"], [0, 1], ["mark", 0, "text", 0, 1, "id"], ["mark", 0, None, 0, 1, "id"], ["mark", 9, 1.0, 0, 1, "id"],
     ["mark", 0, 1.0, 0, 2**70, "id"], ["mark", 0, 1.0, 0, 1, 5]])  # fmt: skip
 def test_a_token_that_this_search_never_gave_is_refused(database: Database, values: list[Any]) -> None:
-    from headway.tracking import question
+    from headway.tracking.find import question
     from headway.web.paging import cursor
 
     put(database, "tokens", [])

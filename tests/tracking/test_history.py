@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from headway.storage.database import Database
-from headway.tracking import charts, history, merge, series, service
-from headway.tracking.record import Metric
-from headway.tracking.series import Points, points
+from headway.tracking import service
+from headway.tracking.show import charts
+from headway.tracking.store import history, merge, series
+from headway.tracking.store.record import Metric
+from headway.tracking.store.series import Points, points
 from tests.tracking.test_store import ADA, known, new_run
 
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

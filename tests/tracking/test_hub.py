@@ -18,9 +18,11 @@ from headway.people.rules import Who
 from headway.people.tables import Member, User
 from headway.projects.tables import Project
 from headway.storage.database import Database
-from headway.tracking import changes, experiments, following, hub, merge, series, service
-from headway.tracking.hub import Hub, Message, Viewer
-from headway.tracking.record import Metric
+from headway.tracking import experiments, service
+from headway.tracking.live import changes, following, hub
+from headway.tracking.live.hub import Hub, Message, Viewer
+from headway.tracking.store import merge, series
+from headway.tracking.store.record import Metric
 from headway.tracking.tables import Run
 
 T = TypeVar("T")

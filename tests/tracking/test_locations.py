@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from headway.errors import BadInput
-from headway.tracking import locations
+from headway.tracking.store import locations
 
 
 @pytest.mark.parametrize(

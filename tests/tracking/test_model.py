@@ -14,8 +14,9 @@ from sqlalchemy import text
 from headway.errors import BadInput, NotFound
 from headway.people.rules import Who
 from headway.storage.database import Database
-from headway.tracking import experiments, history, merge, purge, record, series, service
-from headway.tracking.record import Metric
+from headway.tracking import experiments, service
+from headway.tracking.store import history, merge, purge, record, series
+from headway.tracking.store.record import Metric
 
 ADA = Who("u" * 32, "ada", admin=True)
 PROJECT = "p" * 32

@@ -12,8 +12,9 @@ import pytest
 
 from headway.clock import now_ms
 from headway.storage.blobs import Blob
-from headway.tracking import artifacts, experiments, inputs, logged_models, record, service
-from headway.tracking.record import Metric
+from headway.tracking import artifacts, experiments, inputs, logged_models, service
+from headway.tracking.store import record
+from headway.tracking.store.record import Metric
 from tests.world import World, world
 
 BAD = "<script>alert(1)</script>"
@@ -194,7 +195,7 @@ def test_strangers_see_nothing(site: dict[str, Any]) -> None:
 
 
 def test_previews_of_broken_files(tmp_path: Path) -> None:
-    from headway.tracking import told
+    from headway.tracking.show import told
 
     for text in ("", "[]", "{", '{"params": 3, "metrics": {"a": 1}, "trainings": [4], "notes": {}}'):
         found = told.read(text)

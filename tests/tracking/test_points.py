@@ -19,7 +19,7 @@ from headway.sdk.client import Client
 from headway.sdk.points import Columns
 from headway.sdk.runs import Runs
 from headway.sdk.transport import HttpTransport
-from headway.tracking import columns, merge
+from headway.tracking.store import columns, merge
 from tests.tracking.serving import Server
 
 FEW = points.pack({"loss": Columns([1, 2], [10, 20], [0.5, math.nan])})

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from headway.clock import now_ms
-from headway.tracking import artifacts, experiments, inputs, logged_models, record, service
-from headway.tracking.record import Metric
-from headway.tracking.run_tabs import NOTE
+from headway.tracking import artifacts, experiments, inputs, logged_models, service
+from headway.tracking.show.run_tabs import NOTE
+from headway.tracking.store import record
+from headway.tracking.store.record import Metric
 from tests.world import World, world
 
 BAD = "<script>alert(1)</script>"

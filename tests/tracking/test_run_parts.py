@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from headway.tracking import (
+from headway.tracking.artifacts import Entry
+from headway.tracking.show import (
     codeview,
     compare_pages,
     comparing,
@@ -21,10 +22,9 @@ from headway.tracking import (
     standing,
     told,
 )
-from headway.tracking.artifacts import Entry
-from headway.tracking.lineage import Node
-from headway.tracking.readout import DataInput, RunFacts, Series
-from headway.tracking.runtable import DiffRow
+from headway.tracking.show.lineage import Node
+from headway.tracking.show.runtable import DiffRow
+from headway.tracking.store.readout import DataInput, RunFacts, Series
 
 
 def facts(**more: Any) -> RunFacts:

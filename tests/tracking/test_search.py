@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headway.errors import BadInput
-from headway.tracking.search import EXPERIMENTS, Clause, Order, parse_filter, parse_order, parse_orders, quote_key
+from headway.tracking.find.search import EXPERIMENTS, Clause, Order, parse_filter, parse_order, parse_orders, quote_key
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.tracking import series
+from headway.tracking.store import series
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 POINTS = st.lists(st.tuples(INT64, INT64, st.floats()), max_size=200)

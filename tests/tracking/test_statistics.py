@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.tracking import bands, importance
-from headway.tracking.series import Points, points
+from headway.tracking.show import bands, importance
+from headway.tracking.store.series import Points, points
 
 QUICK = settings(max_examples=60, deadline=None)
 VALUE = st.one_of(st.none(), st.sampled_from(["1", "2", "3", "1e-3", "a", "b", "", "nan"]), st.floats(0, 9).map(str))

@@ -15,8 +15,9 @@ from headway.clock import new_id
 from headway.errors import BadInput, NotFound
 from headway.people.rules import Who
 from headway.storage.database import Database
-from headway.tracking import experiments, history, merge, purge, readout, service
-from headway.tracking.record import Metric
+from headway.tracking import experiments, service
+from headway.tracking.store import history, merge, purge, readout
+from headway.tracking.store.record import Metric
 from headway.tracking.tables import Run
 
 ADA = Who("u" * 32, "ada", admin=True)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headway.errors import BadInput
-from headway.tracking import views
+from headway.tracking.show import views
 from tests.world import World, world
 
 

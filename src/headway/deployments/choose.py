@@ -17,7 +17,7 @@ from headway.people.rules import VIEW, Who
 from headway.projects.tables import Project
 from headway.tracking import artifacts, logged_models
 from headway.tracking import service as tracking
-from headway.tracking.readout import RunFacts
+from headway.tracking.store.readout import RunFacts
 from headway.tracking.tables import Experiment
 
 _DULL = {"model", "", "estimator", "best_model"}

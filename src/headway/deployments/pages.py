@@ -21,7 +21,7 @@ from headway.people.guard import Signed
 from headway.people.rules import DEPLOY, Who
 from headway.projects import service as projects
 from headway.projects.tables import Project
-from headway.tracking import lineage
+from headway.tracking.show import lineage
 from headway.web import live
 from headway.web.edge import Db, HostDep, ReadDb
 from headway.web.forms import Form as Posted

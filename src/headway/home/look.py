@@ -22,8 +22,8 @@ from headway.environments.tables import Environment, ProjectEnvironment
 from headway.models.tables import Alias, ModelVersion, RegisteredModel
 from headway.projects.tables import Project
 from headway.runs.tables import Execution
-from headway.tracking.readout import RunFacts
-from headway.tracking.readout import facts as facts_of
+from headway.tracking.store.readout import RunFacts
+from headway.tracking.store.readout import facts as facts_of
 from headway.tracking.tables import Experiment, Run
 
 _STATES = {

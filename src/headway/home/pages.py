@@ -16,7 +16,7 @@ from headway.people.guard import Signed
 from headway.people.rules import RUN, VIEW
 from headway.projects import files
 from headway.projects import service as projects
-from headway.tracking import headline
+from headway.tracking.show import headline
 from headway.web.edge import HostDep, ReadDb
 from headway.web.nav import NavItem
 from headway.web.render import fragment, page

@@ -17,8 +17,9 @@ from headway.models import bulk_import as registry
 from headway.people.guard import Signed
 from headway.people.rules import Who
 from headway.projects import service as projects
-from headway.tracking import bulk_import, columns
+from headway.tracking import bulk_import
 from headway.tracking.inputs import DatasetUse
+from headway.tracking.store import columns
 from headway.web.answers import docs_responses
 from headway.web.edge import Db, HostDep
 

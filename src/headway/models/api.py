@@ -15,7 +15,8 @@ from headway.people.guard import Signed
 from headway.people.rules import Who
 from headway.projects import service as projects
 from headway.projects.tables import Project
-from headway.tracking import artifacts, download
+from headway.tracking import artifacts
+from headway.tracking.show import download
 from headway.web.answers import docs_responses
 from headway.web.edge import Db, HostDep, ReadDb
 from headway.web.paging import limit as within

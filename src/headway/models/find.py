@@ -13,8 +13,8 @@ from headway.errors import BadInput
 from headway.models.tables import Alias, ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelTag
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking.conditions import compare
-from headway.tracking.search import Clause, Grammar, Order, parse_filter, parse_orders
+from headway.tracking.find.conditions import compare
+from headway.tracking.find.search import Clause, Grammar, Order, parse_filter, parse_orders
 from headway.web.paging import cursor, uncursor
 
 MODELS = Grammar(

@@ -16,8 +16,10 @@ from headway.people.guard import Signed
 from headway.people.rules import Who
 from headway.projects import service as projects
 from headway.projects.tables import Project
-from headway.tracking import artifacts, download, readout, runtable
+from headway.tracking import artifacts
 from headway.tracking import service as tracking
+from headway.tracking.show import download, runtable
+from headway.tracking.store import readout
 from headway.web.edge import Db, HostDep, ReadDb
 from headway.web.nav import NavItem
 from headway.web.render import page, redirect, with_query

@@ -24,8 +24,9 @@ from headway.people import audit, guard
 from headway.people.rules import Who
 from headway.projects.tables import Project
 from headway.storage.blobs import Blob
-from headway.tracking import artifacts, limits, logged_models, purge
+from headway.tracking import artifacts, limits, logged_models
 from headway.tracking.artifacts import Owner
+from headway.tracking.store import purge
 
 STAGES = ("None", "Staging", "Production", "Archived")
 NAME, DESCRIPTION, TAG_VALUE = 256, 100_000, 100_000

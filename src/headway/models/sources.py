@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from headway.errors import BadInput, NotFound
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking import artifacts, locations, logged_models, service
+from headway.tracking import artifacts, logged_models, service
+from headway.tracking.store import locations
 from headway.tracking.tables import LoggedModel, Run
 
 _PROXIED = re.compile(r"mlflow-artifacts:/(?://[^/]*)?(?:[^/]+/)*?([0-9a-f]{32}|[mv]-[0-9a-f]{32})/artifacts(?:/(.+))?")

@@ -23,7 +23,7 @@ from headway.runs.launch import RunLimits
 from headway.runs.tables import Execution
 from headway.tracking import logged_models
 from headway.tracking import service as tracking
-from headway.tracking.readout import RunFacts
+from headway.tracking.store.readout import RunFacts
 from headway.web import live
 from headway.web.answers import docs_responses
 from headway.web.edge import Db, HostDep, ReadDb

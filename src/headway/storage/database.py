@@ -285,7 +285,7 @@ def _sqlite_engine(url: str) -> Engine:
         connection.isolation_level = None  # we say BEGIN ourselves, sqlite3 would say it late
         # auto_vacuum comes first: it is decided when the file is made
         for pragma in (
-            "auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MS}",
+            f"busy_timeout={BUSY_MS}", "auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON",
             "cache_size=-16384", "temp_store=MEMORY", "journal_size_limit=67108864",
         ):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")

@@ -18,8 +18,8 @@ from headway.traces.spans import clean
 from headway.traces.sqltools import json_text
 from headway.traces.tables import EvalDataset, EvalDatasetExperiment, EvalRecord
 from headway.tracking import experiments, limits
-from headway.tracking.conditions import compare
-from headway.tracking.search import Clause, Grammar, Order, parse_filter, parse_orders
+from headway.tracking.find.conditions import compare
+from headway.tracking.find.search import Clause, Grammar, Order, parse_filter, parse_orders
 from headway.web.paging import cursor, uncursor
 
 GRAMMAR = Grammar(

@@ -16,7 +16,7 @@ from headway.people.rules import Who
 from headway.traces.tables import Assessment, Issue
 from headway.tracking import limits
 from headway.tracking import service as runs
-from headway.tracking.search import Grammar, parse_filter
+from headway.tracking.find.search import Grammar, parse_filter
 from headway.tracking.tables import Experiment
 from headway.web.paging import cursor, uncursor
 

@@ -18,7 +18,7 @@ from headway.errors import BadInput
 from headway.traces import query
 from headway.traces.facts import NAME, TOKENS
 from headway.traces.tables import Assessment, Span, Trace, TraceMetadata, TraceTag
-from headway.tracking.search import Clause, bare
+from headway.tracking.find.search import Clause, bare
 
 _NUMBERS = frozenset({"AVG", "MIN", "MAX", "PERCENTILE"})
 _SUMS = _NUMBERS | {"SUM"}

@@ -18,8 +18,8 @@ from headway.projects.tables import Project
 from headway.traces import assessments, facts, query, search, service, tree
 from headway.traces.facts import TraceFacts
 from headway.traces.tables import Trace
-from headway.tracking import run_tabs
-from headway.tracking.search import OPERATOR, Clause
+from headway.tracking.find.search import OPERATOR, Clause
+from headway.tracking.show import run_tabs
 from headway.web.edge import Db, ReadDb
 from headway.web.nav import NavItem
 from headway.web.render import page, redirect, with_query

@@ -14,8 +14,8 @@ from headway.errors import BadInput
 from headway.traces.facts import NAME, RUN
 from headway.traces.sqltools import json_text
 from headway.traces.tables import Assessment, Span, Trace, TraceMetadata, TraceRun, TraceTag
-from headway.tracking.conditions import compare
-from headway.tracking.search import NULL_OPS, Clause, Order
+from headway.tracking.find.conditions import compare
+from headway.tracking.find.search import NULL_OPS, Clause, Order
 from headway.tracking.tables import Experiment
 from headway.web.paging import cursor, uncursor
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from headway.errors import BadInput
-from headway.tracking.search import (
+from headway.tracking.find.search import (
     IDENTIFIER,
     LIST_OPS,
     NULL_OPS,

@@ -20,9 +20,10 @@ from headway.traces import spans as nouns
 from headway.traces.facts import COST, LOCATION, NAME, SESSION, TOKENS, USER, TraceFacts
 from headway.traces.spans import SpanData
 from headway.traces.tables import Assessment, Span, Trace, TraceMetadata, TraceRun, TraceTag
-from headway.tracking import artifacts, experiments, limits, locations, purge
+from headway.tracking import artifacts, experiments, limits
 from headway.tracking import service as runs
 from headway.tracking.artifacts import Owner
+from headway.tracking.store import locations, purge
 from headway.tracking.tables import Experiment
 
 FINALIZED = "mlflow.trace.infoFinalized"

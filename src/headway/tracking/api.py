@@ -11,7 +11,9 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from headway.errors import BadInput
 from headway.people.guard import Signed
 from headway.projects import service as projects
-from headway.tracking import bands, cells, charts, choosing, counting, explorer_api, grouping, points_api
+from headway.tracking import points_api
+from headway.tracking.find import counting
+from headway.tracking.show import bands, cells, charts, choosing, explorer_api, grouping
 from headway.web.answers import docs_responses
 from headway.web.edge import ReadDb
 

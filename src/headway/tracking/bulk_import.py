@@ -20,10 +20,11 @@ from headway.clock import now_ms
 from headway.errors import BadInput, Conflict, NotFound
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking import experiments, inputs, keys, limits, logged_models, naming, record, series
+from headway.tracking import experiments, inputs, limits, logged_models, naming
 from headway.tracking.inputs import DatasetUse
-from headway.tracking.record import Touched
-from headway.tracking.series import Points
+from headway.tracking.store import keys, record, series
+from headway.tracking.store.record import Touched
+from headway.tracking.store.series import Points
 from headway.tracking.tables import (
     Artifact,
     Chunk,

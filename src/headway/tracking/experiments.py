@@ -13,9 +13,10 @@ from headway.clock import now_ms
 from headway.errors import BadInput, Conflict, NotFound
 from headway.people import guard
 from headway.people.rules import Who
-from headway.tracking import limits, locations
-from headway.tracking.conditions import compare
-from headway.tracking.search import EXPERIMENTS, NULL_OPS, Clause, Order, parse_filter, parse_orders
+from headway.tracking import limits
+from headway.tracking.find.conditions import compare
+from headway.tracking.find.search import EXPERIMENTS, NULL_OPS, Clause, Order, parse_filter, parse_orders
+from headway.tracking.store import locations
 from headway.tracking.tables import Experiment, ExperimentTag, Run
 from headway.web.paging import cursor, uncursor
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from headway.errors import NotFound
 from headway.people.rules import Who
 from headway.tracking import experiments
-from headway.tracking.record import Touched
+from headway.tracking.store.record import Touched
 from headway.tracking.tables import Dataset, Input, LoggedModel, Run
 
 CONTEXT_TAG = "mlflow.data.context"

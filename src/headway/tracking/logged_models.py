@@ -16,10 +16,11 @@ from headway.people import guard
 from headway.people.rules import Who
 from headway.storage import direct
 from headway.storage.direct import Direct, Sql
-from headway.tracking import experiments, limits, locations, naming
-from headway.tracking.conditions import compare
-from headway.tracking.record import Metric, Touched
-from headway.tracking.search import LOGGED_MODELS, Clause, parse_filter
+from headway.tracking import experiments, limits, naming
+from headway.tracking.find.conditions import compare
+from headway.tracking.find.search import LOGGED_MODELS, Clause, parse_filter
+from headway.tracking.store import locations
+from headway.tracking.store.record import Metric, Touched
 from headway.tracking.tables import Experiment, LoggedModel, LoggedModelMetric, LoggedModelParam, LoggedModelTag, Run
 from headway.web.paging import cursor, uncursor
 

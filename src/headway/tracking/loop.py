@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from headway.engines.host import Host
 from headway.storage import blobs, leases
-from headway.tracking import merge, purge
+from headway.tracking.store import merge, purge
 from headway.tracking.wire import uploads
 
 INTERVAL_S = 2.0

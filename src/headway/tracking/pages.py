@@ -14,21 +14,12 @@ from headway.people.guard import Signed
 from headway.people.rules import Who
 from headway.projects import service as projects
 from headway.projects.tables import Project
-from headway.tracking import (
-    cells,
-    charts,
-    completion,
-    curves,
-    experiment_pages,
-    experiments,
-    readout,
-    run_pages,
-    runtable,
-    service,
-    views,
-)
-from headway.tracking.readout import RunFacts
-from headway.tracking.search import parse_order
+from headway.tracking import experiments, service, states
+from headway.tracking.find import completion
+from headway.tracking.find.search import parse_order
+from headway.tracking.show import cells, charts, curves, experiment_pages, run_pages, views
+from headway.tracking.store import readout
+from headway.tracking.store.readout import RunFacts
 from headway.tracking.tables import Experiment
 from headway.web import show
 from headway.web.edge import ReadDb
@@ -46,7 +37,7 @@ NAV = [
 
 PAGE = 50  # rows that the page comes with; its script asks for the others as they are scrolled to
 Names = Annotated[list[str], Query()]
-STATES = (*runtable.STATES.values(), *sorted(runtable.CAUSES))
+STATES = (*states.STATES.values(), *sorted(states.CAUSES))
 
 
 # ------------------------------------------------------------------ runs

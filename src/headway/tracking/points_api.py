@@ -24,8 +24,9 @@ from headway.people import guard
 from headway.people.guard import Signed
 from headway.people.rules import Who
 from headway.storage.direct import Direct
-from headway.tracking import columns, history, keys, record, series, service
-from headway.tracking.series import Packed
+from headway.tracking import service
+from headway.tracking.store import columns, history, keys, record, series
+from headway.tracking.store.series import Packed
 from headway.web import answers, front, safety
 from headway.web.answers import docs_responses
 from headway.web.edge import HostDep

@@ -15,10 +15,12 @@ from headway.errors import BadInput, NotFound
 from headway.people import guard
 from headway.people.rules import Who
 from headway.storage.direct import Direct
-from headway.tracking import experiments, limits, locations, logged_models, naming, query, readout, record
-from headway.tracking.readout import RunFacts
-from headway.tracking.record import Batch, Metric
-from headway.tracking.search import parse_filter, parse_orders
+from headway.tracking import experiments, limits, logged_models, naming
+from headway.tracking.find import query
+from headway.tracking.find.search import parse_filter, parse_orders
+from headway.tracking.store import locations, readout, record
+from headway.tracking.store.readout import RunFacts
+from headway.tracking.store.record import Batch, Metric
 from headway.tracking.tables import Experiment, Run
 
 STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")

@@ -17,7 +17,8 @@ from headway.errors import BadInput, BadPath, NotFound
 from headway.people import guard
 from headway.people.rules import Who
 from headway.storage.blobs import PIECE, Writer
-from headway.tracking import artifacts, download, service
+from headway.tracking import artifacts, service
+from headway.tracking.show import download
 from headway.tracking.tables import Artifact
 from headway.tracking.wire import shapes
 from headway.tracking.wire.call import Call, committed, endpoint, respond

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from headway.storage import direct
-from headway.tracking import keys, readout
+from headway.tracking.store import keys, readout
 from headway.tracking.wire import shapes
 
 _PIECE = 200  # runs whose rows are in memory at once

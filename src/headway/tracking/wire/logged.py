@@ -10,7 +10,7 @@ from typing import Any
 
 from headway.storage.direct import Direct
 from headway.tracking import limits, service
-from headway.tracking.record import Batch, Metric
+from headway.tracking.store.record import Batch, Metric
 from headway.tracking.wire.call import Call, endpoint
 
 Work = tuple[str, Callable[[Direct], None]]  # the run, and what to do

@@ -12,7 +12,8 @@ from starlette.responses import Response, StreamingResponse
 
 from headway.engines.host import Host
 from headway.errors import BadInput
-from headway.tracking import history, inputs, limits, readout, record, service
+from headway.tracking import inputs, limits, service
+from headway.tracking.store import history, readout, record
 from headway.tracking.wire import documents, shapes
 from headway.tracking.wire.call import Call, endpoint, respond
 from headway.tracking.wire.experiments import view

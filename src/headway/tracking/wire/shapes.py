@@ -8,8 +8,8 @@ from typing import Any
 from headway.tracking.artifacts import Entry
 from headway.tracking.logged_models import STATUSES as MODEL_STATUSES
 from headway.tracking.logged_models import ModelFacts
-from headway.tracking.readout import RunFacts
-from headway.tracking.series import Points
+from headway.tracking.store.readout import RunFacts
+from headway.tracking.store.series import Points
 from headway.tracking.tables import Experiment
 
 ODD = {float("inf"): "Infinity", float("-inf"): "-Infinity"}

@@ -25,7 +25,8 @@ from headway.people import guard
 from headway.people.rules import Who
 from headway.storage import blobs
 from headway.storage.blobs import Blob, Hold
-from headway.tracking import artifacts, download, limits
+from headway.tracking import artifacts, limits
+from headway.tracking.show import download
 from headway.tracking.wire import artifacts as proxy
 from headway.tracking.wire.call import body_of, committed, respond
 

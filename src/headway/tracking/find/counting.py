@@ -1,0 +1,88 @@
+"""How many runs fulfil a filter, which they are, and whole columns of their values: for counts, groups and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from headway.storage import direct
+from headway.storage.direct import Sql
+from headway.tracking.find.conditions import PARTS, TABLES, marks
+from headway.tracking.find.question import Question, RunRow, Scope, fewest
+from headway.tracking.find.search import Clause
+from headway.tracking.store import keys, record
+
+
+def count(db: Session, scope: Scope, clauses: Sequence[Clause]) -> int:
+    """How many runs fulfil the clauses."""
+    if not scope.experiment_ids:
+        return 0
+    q = Question(db, scope, clauses, [])
+    within, values = q.within()
+    driver = fewest(q) if clauses and q.sqlite else None
+    if driver is None:
+        mine, ids = q.experiments("r")
+        checks, more = q.checks(sets="" if q.sqlite else "r.id")
+        return int(q.rows(f"SELECT COUNT(*) FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more])[0][0])  # noqa: S608
+    clause, (listed, its), number = driver
+    if (
+        len(clauses) == 1
+        and clause.kind in TABLES
+        and scope.children
+        and scope.lifecycle == "active"
+        and not _deleted(q)
+    ):
+        return number
+    mine, ids = q.experiments("r")
+    checks, more = q.checks([clause])
+    text = f"SELECT COUNT(*) FROM ({listed}) d CROSS JOIN runs r WHERE r.id = d.run_id AND {mine}{within}{checks}"  # noqa: S608
+    return int(q.rows(text, [*its, *ids, *values, *more])[0][0])
+
+
+def _deleted(q: Question) -> bool:
+    mine, ids = q.experiments("runs")
+    return bool(q.rows(f"SELECT 1 FROM runs WHERE {mine} AND lifecycle = 'deleted' LIMIT 1", ids))  # noqa: S608
+
+
+def numbers(db: Session, scope: Scope, clauses: Sequence[Clause], most: int = 10**9) -> list[int]:
+    """The numbers of the runs that fulfil the clauses, at most so many, the latest first where there are more."""
+    if not scope.experiment_ids:
+        return []
+    q = Question(db, scope, clauses, [])
+    driver = fewest(q) if clauses and q.sqlite else None
+    (mine, ids), (within, values) = q.experiments("r"), q.within()
+    if driver is not None:
+        clause, (listed, its), _ = driver
+        checks, more = q.checks([clause])
+        text = f"SELECT r.id FROM ({listed}) d CROSS JOIN runs r WHERE r.id = d.run_id AND {mine}{within}{checks}"  # noqa: S608
+        values = [*its, *ids, *values, *more]
+    else:
+        checks, more = q.checks(sets="" if q.sqlite else "r.id")
+        text, values = f"SELECT r.id FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more]  # noqa: S608
+    tail = " ORDER BY r.start_time DESC, r.uuid LIMIT ?" if most < 10**9 else ""
+    return [row[0] for row in q.rows(text + tail, [*values, *([most] if tail else [])])]
+
+
+def named(db: Session, project_id: str, uuids: Sequence[str]) -> list[RunRow]:
+    """The runs of the project with these ids, in their order. Raises `NotFound` for one that isn't there."""
+    wanted = list(dict.fromkeys(uuids))
+    text = f"SELECT {', '.join(RunRow._fields)} FROM runs WHERE project_id = ? AND uuid IN"  # noqa: S608
+    rows = {row[1]: RunRow._make(row) for row in direct.of(db).among(text, wanted, project_id)}
+    for uuid in wanted:
+        if uuid not in rows:
+            raise record.no_run(uuid)
+    return [rows[uuid] for uuid in wanted]
+
+
+def column(db: Session, scope: Scope, kind: str, key: str, of: str = "last") -> list[tuple[int, Any]]:
+    """(run's number, value) of all runs of the experiments that have a metric (NaN left out), a parameter or a tag."""
+    key_id = keys.find(db, [key]).get(key)
+    if key_id is None or not scope.experiment_ids:
+        return []
+    test = "true" if kind != "metric" else "is_nan = false" if of == "last" else f"{PARTS[of]} IS NOT NULL"
+    value = PARTS[of] if kind == "metric" else "value"
+    ids = list(scope.experiment_ids)
+    text = f"SELECT run_id, {value} FROM {TABLES[kind]} WHERE experiment_id IN {marks(ids)} AND key_id = ? AND {test}"  # noqa: S608
+    return direct.of(db).rows(Sql(text), [*ids, key_id])

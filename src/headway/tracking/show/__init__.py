@@ -1,0 +1,1 @@
+"""What pages show of runs: tables, charts, comparisons, previews, and the routes of those pages."""
