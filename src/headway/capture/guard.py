@@ -43,7 +43,10 @@ class Source:
         self.why = ""
 
     def spend(self, nanoseconds: int) -> None:
-        """Counts time on the user's thread; over 1 % of the wall time, after a grace, the source ends."""
+        """Counts processor time of the user's thread; over 1 % of the wall time, after a grace, the source ends.
+
+        Processor time, as a busy machine would let any short step look long.
+        """
         self.spent_ns += nanoseconds
         if self.spent_ns > GRACE_NS and not self.off:
             wall = time.perf_counter_ns() - STARTED_NS
@@ -161,24 +164,24 @@ def replace(module: Any, name: str, wrapper: Callable[..., Any]) -> None:
 
 
 def begin(source: Source, enter: Enter, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    started = time.perf_counter_ns()
+    started = time.thread_time_ns()
     try:
         return enter(frame, args, kwargs)
     except Exception as error:
         source.failed(error)
         return None
     finally:
-        source.spend(time.perf_counter_ns() - started)
+        source.spend(time.thread_time_ns() - started)
 
 
 def finish(source: Source, leave: Leave, token: Any, result: Any, error: BaseException | None) -> None:
-    started = time.perf_counter_ns()
+    started = time.thread_time_ns()
     try:
         leave(token, result, error)
     except Exception as ours:
         source.failed(ours)
     finally:
-        source.spend(time.perf_counter_ns() - started)
+        source.spend(time.thread_time_ns() - started)
 
 
 def strip(error: BaseException | None, seen: set[int] | None = None) -> None:

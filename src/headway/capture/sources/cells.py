@@ -90,13 +90,13 @@ class Watch:
             self._source.failed(error)
 
     def after(self, result: Any = None) -> None:
-        started = time.perf_counter_ns()
+        started = time.thread_time_ns()
         try:
             self._after(result)
         except Exception as error:
             self._source.failed(error)
         finally:
-            self._source.spend(time.perf_counter_ns() - started)
+            self._source.spend(time.thread_time_ns() - started)
 
     def _after(self, result: Any) -> None:
         session, info = self.session, result.info

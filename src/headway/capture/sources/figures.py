@@ -67,14 +67,14 @@ def _hook_pyplot(session: Session, module: ModuleType) -> None:
         for figure in figures:
             if source.off:
                 break
-            started = time.perf_counter_ns()
+            started = time.thread_time_ns()
             drawn[0] += 1
             folder = f"{session.spool.folder}/figures"
             os.makedirs(folder, exist_ok=True)
             path = f"{folder}/{os.getpid()}-{drawn[0]:02d}.png"
             type(figure).headway_plain_savefig(figure, path, dpi=80)
             session.fact("figure", s=site.id, path=str(path), how="show")
-            source.spend(time.perf_counter_ns() - started)  # drawing is dear: the next one waits for this one's bill
+            source.spend(time.thread_time_ns() - started)  # drawing is dear: the next one waits for this one's bill
         return None
 
     original = getattr(module, "show", None)

@@ -34,13 +34,13 @@ def _wrap_logging(session: Session, module: ModuleType) -> None:
     def callHandlers(self: Any, record: Any) -> Any:
         result = original(self, record)
         if not source.off:
-            started = time.perf_counter_ns()
+            started = time.thread_time_ns()
             try:
                 _logged(session, record)
             except Exception as error:
                 source.failed(error)
             finally:
-                source.spend(time.perf_counter_ns() - started)
+                source.spend(time.thread_time_ns() - started)
         return result
 
     functools.update_wrapper(callHandlers, original)
@@ -102,13 +102,13 @@ def _bar(session: Session, source: Source, original: Any) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         if not source.off:
-            started = time.perf_counter_ns()
+            started = time.thread_time_ns()
             try:
                 _shown(session, sys._getframe(1), args, kwargs)
             except Exception as error:
                 source.failed(error)
             finally:
-                source.spend(time.perf_counter_ns() - started)
+                source.spend(time.thread_time_ns() - started)
         return result
 
     return call
