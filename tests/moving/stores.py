@@ -29,7 +29,7 @@ def as_mlflow_warns(work: Callable[..., T]) -> Callable[..., T]:
 @as_mlflow_warns
 def fill(uri: str, folder: Path, name: str = "flowers") -> dict[str, str]:
     """A store with everything that can be moved, and with what can't; the ids that tests ask for."""
-    from mlflow import MlflowClient, set_tracking_uri
+    from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
     from mlflow.entities import (
         Dataset,
         DatasetInput,
@@ -43,6 +43,7 @@ def fill(uri: str, folder: Path, name: str = "flowers") -> dict[str, str]:
     from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 
     set_tracking_uri(uri)
+    set_registry_uri(uri)
     client = MlflowClient(uri, uri)
     experiment = client.create_experiment(name, tags={"team": "a: b\n'q' \"ü\""})
     gone = client.create_experiment(f"{name} gone")
@@ -107,9 +108,10 @@ def fill(uri: str, folder: Path, name: str = "flowers") -> dict[str, str]:
 @as_mlflow_warns
 def everything(uri: str, workspace: str | None = None) -> dict[str, Any]:
     """All that the official client reads of a store, in plain values that can be compared; ids of experiments left out."""
-    from mlflow import MlflowClient, set_tracking_uri
+    from mlflow import MlflowClient, set_registry_uri, set_tracking_uri
 
     set_tracking_uri(uri)
+    set_registry_uri(uri)
     client = MlflowClient(uri, uri)
     found: dict[str, Any] = {"experiments": {}, "models": {}}
     for experiment in client.search_experiments():

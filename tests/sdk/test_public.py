@@ -199,11 +199,12 @@ print(run.info.run_id)
     assert "line" in error.value.hint
 
 
-def test_what_the_docs_show_runs(server: Server, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_docs_show_runs(server: Server) -> None:
     page = (Path(__file__).parents[2] / "docs" / "python.md").read_text(encoding="utf-8")
     code = page.partition("## Record, ask, compare")[2].partition("```python\n")[2].partition("```")[0]
-    exec(compile(code, "docs/python.md", "exec"), {})
-    assert "0.33" in capsys.readouterr().out
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "0.33" in done.stdout
 
 
 def test_importing_headway_imports_nothing() -> None:

@@ -18,7 +18,8 @@ FILES = "/api/2.0/mlflow-artifacts/artifacts/"
 
 @pytest.fixture
 def http(server: Server) -> Any:
-    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {server.token}"}, timeout=30) as client:
+    headers = {"authorization": f"Bearer {server.token}", "x-mlflow-workspace": server.project.slug}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=30) as client:
         yield client
 
 

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headway.engines.host import Host
 from headway.errors import BadInput
@@ -28,6 +29,19 @@ router = APIRouter(prefix="/api/v1/projects/{slug}/import", tags=["import"], res
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """No text that a database can't hold."""
+        try:
+            text = json.dumps(value, ensure_ascii=False)
+            text.encode()
+        except (UnicodeEncodeError, TypeError, RecursionError):
+            raise ValueError("It holds text that is not Unicode.") from None
+        if "\\u0000" in text:
+            raise ValueError("It holds a NUL character.")
+        return value
 
 
 class NewExperiment(_Strict):
