@@ -51,7 +51,10 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
             people.ensure_owner(db)
         home.first_start(host)
         with host.database.write() as db:
-            token, link = people.machine_token(db, _kept_token(settings)), people.sign_in_link(db, host)
+            token, link = (
+                people.machine_token(db, _kept_token(settings), place=f"{socket.gethostname()}:{settings.home}"),
+                people.sign_in_link(db, host),
+            )
         app = server.build(host)
         app.state.notebooks_port = second.getsockname()[1] if second else None
         write_private(settings.path("cli.json"), json.dumps({"url": settings.url, "token": token, "pid": os.getpid()}))

@@ -170,6 +170,14 @@ def test_the_machines_token_outlives_a_restart_but_not_its_revocation(world: Wor
     assert world.client(token=second).get("/api/v1/users").status_code == 200
 
 
+def test_two_servers_on_one_database_have_a_token_each(world: World) -> None:
+    with world.host.database.write() as db:
+        one, two = service.machine_token(db, place="a:/home"), service.machine_token(db, place="b:/home")
+        assert service.machine_token(db, one, place="a:/home") == one
+    for token in (one, two):
+        assert world.client(token=token).get("/api/v1/me").status_code == 200
+
+
 def test_no_other_token_becomes_the_machines(world: World) -> None:
     other = world.token(world.user("ada"))
     with world.host.database.write() as db:

@@ -235,17 +235,17 @@ def welcome(db: Session, user: User, *, name: str, full_name: str, password_hash
     user.welcomed_at = now_ms()
 
 
-def machine_token(db: Session, kept: str | None = None) -> str:
+def machine_token(db: Session, kept: str | None = None, *, place: str = "") -> str:
     """The secret for programs on the machine that runs the server, kept in a file that only its user may read.
 
     `kept`, what the file held at the last start, stays if it still works: who follows a run notices no restart. Otherwise a
-    new one is made, and the old ends.
+    new one is made, and the old one of this `place` ends: servers on one database have a place and a token each.
     """
-    if kept and (found := tokens.holder(db, kept)) is not None and found[1].owner == MACHINE_TOKEN:
+    if kept and (found := tokens.holder(db, kept)) is not None and found[1].owner.startswith(MACHINE_TOKEN):
         return kept
-    user = ensure_owner(db)
-    tokens.revoke_for(db, MACHINE_TOKEN)
-    return tokens.create(db, as_who(user), "this machine (headway on the command line)", owner=MACHINE_TOKEN)[1]
+    user, owner = ensure_owner(db), f"{MACHINE_TOKEN}:{digest(place)[:16]}" if place else MACHINE_TOKEN
+    tokens.revoke_for(db, owner)
+    return tokens.create(db, as_who(user), "this machine (headway on the command line)", owner=owner)[1]
 
 
 def new_link(
