@@ -353,3 +353,13 @@ def test_without_scripts_the_table_can_be_read(browser: Browser, site: dict[str,
     page.get_by_role("link", name="auc").click()
     expect(rows.first).to_contain_text(f"run-{COUNT - 1:03d}")
     context.close()
+
+
+def test_an_address_that_mlflows_client_prints_leads_to_the_page_it_means(tab: Page, site: dict[str, Any]) -> None:
+    run = open_runs(tab, site).first.get_attribute("data-id")
+    tab.goto("about:blank")
+    tab.goto(f"/#/experiments/1/runs/{run}")
+    expect(tab).to_have_url(re.compile(f"/p/{site['slugs']['Many']}/runs/{run}$"))
+    tab.goto("about:blank")
+    tab.goto("/#/experiments/999999")
+    expect(tab.locator("#content")).to_contain_text("Is it in another project?")

@@ -17,7 +17,7 @@ from headway.projects.tables import Project
 from headway.tracking import experiments, service, states
 from headway.tracking.find import completion
 from headway.tracking.find.search import parse_order
-from headway.tracking.show import cells, charts, curves, experiment_pages, run_pages, views
+from headway.tracking.show import cells, charts, curves, experiment_pages, links, run_pages, views
 from headway.tracking.store import readout
 from headway.tracking.store.readout import RunFacts
 from headway.tracking.tables import Experiment
@@ -29,6 +29,7 @@ from headway.web.render import page, redirect, with_query
 router = APIRouter(include_in_schema=False)
 router.include_router(run_pages.router)
 router.include_router(experiment_pages.router)
+router.include_router(links.router)
 
 NAV = [
     NavItem("Runs", "activity", "runs", 20, also=("compare", "new-run")),

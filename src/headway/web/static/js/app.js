@@ -10,6 +10,8 @@ import "./cmdk.js";
 import "./table.js";
 import "./keys.js";
 
+if (location.hash.startsWith("#/experiments/")) import("./mlflow-links.js");
+
 ready((root) => {
   const charts = fresh(root, "[data-chart]", "drawn");
   if (charts.length) import("./chart.js").then(({ draw }) => charts.forEach(draw));
