@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy import make_url, text
 
 from headway.storage.database import Database
-from headway.tracking import series
+from headway.tracking.store import series
 
 EPOCH = 1_700_000_000_000
 RATES = ("0.1", "0.01", "0.001", "0.0001")
