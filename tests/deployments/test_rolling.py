@@ -44,6 +44,7 @@ class Load:
     def __init__(self, data: Data, clients: int = 4) -> None:
         self.data = data
         self.seen: Counter[tuple[int, Any]] = Counter()
+        self.rounds: Counter[int] = Counter()
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
@@ -76,12 +77,14 @@ class Load:
             key = (answer.status, told.get("predictions", [told.get("error", {}).get("code")])[0])
             with self._lock:
                 self.seen[key] += 1
+                self.rounds[threading.get_ident()] += 1
         link.close()
 
     def more(self, count: int = 200) -> None:
-        """Waits until so many more were answered."""
-        wanted = self.total + count
-        until(lambda: self.total >= wanted, "more answers")
+        """Waits until so many more were answered, some to each client: what was under way before is over."""
+        wanted, before = self.total + count, Counter(self.rounds)
+        until(lambda: self.total >= wanted and len(self.rounds) == len(self._threads), "more answers")
+        until(lambda: all(n > before[one] for one, n in list(self.rounds.items())), "an answer to each client")
 
 
 def test_a_replica_killed_under_load_loses_no_request(fresh: Data, tmp_path: Path) -> None:

@@ -90,6 +90,8 @@ def look_at_the_run(tab: Page, run_id: str) -> None:
     tab.get_by_role("link", name=re.compile("^Data")).click()
     expect(content).to_contain_text("cars.csv")
     tab.get_by_role("link", name="Code", exact=True).click()
+    expect(content).to_contain_text("from sklearn.model_selection import RandomizedSearchCV")
+    tab.get_by_role("link", name="Environment", exact=True).first.click()
     expect(content).to_contain_text("scikit-learn")
     tab.get_by_role("link", name="Output", exact=True).click()
     expect(content).to_contain_text("A light Japanese car of 1980")

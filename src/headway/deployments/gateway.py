@@ -33,7 +33,7 @@ from headway.deployments.traffic import Endpoint, Key, Revision, Routes
 _IDLE_S, _REQUEST_S = 75.0, 60.0
 _RELOAD_S = 0.05
 _SWEEP_TURNS = 5
-_TRIES = 3
+_TRIES = 2
 _NO_ENDPOINT_BYTES = 1 << 20
 _POSTS = {b"invocations": frames.INVOCATIONS, b"v2/infer": frames.V2_INFER}
 _GETS = {

@@ -36,7 +36,7 @@ export class Query {
     this.field.addEventListener("focus", () => this.soon());
     this.field.addEventListener("click", () => this.soon());
     this.field.addEventListener("keydown", (event) => this.keys(event));
-    this.field.addEventListener("blur", () => setTimeout(() => this.close(), 150));
+    this.field.addEventListener("blur", () => setTimeout(() => document.activeElement === this.field || this.close(), 150));
     this.field.addEventListener("scroll", () => (this.marks.scrollLeft = this.field.scrollLeft));
     const experiment = this.form.querySelector("#runs-experiment");
     experiment.addEventListener("change", () => this.explorer.set({ experiment: experiment.value ? experiment.value.split(",") : [], view: "" }));
