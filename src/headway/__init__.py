@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-TYPE_CHECKING = (
-    False  # every process of a user's passes here: the module `typing` alone would double the time of its start
-)
+# Every process of a user's passes here: the module `typing` alone would double the time of its start.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 __all__ = ["Endpoint", "Recording", "Run", "compare", "deploy", "log", "model", "predict", "run", "runs"]
