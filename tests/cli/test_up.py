@@ -211,12 +211,15 @@ def test_who_follows_a_run_does_not_notice_that_the_server_was_killed(fresh: Cli
     )
     follower = fresh.start("run", "count.py")
     try:
-        assert follower.stdout is not None
+        assert follower.stdout is not None and follower.stderr is not None
         seen = [follower.stdout.readline() for _ in range(3)]
         os.kill(up["pid"], signal.SIGKILL)
         assert fresh.json("up", "--detach", *where)["pid"] != up["pid"]
-        out, err = follower.communicate(timeout=120)
+        out = follower.stdout.read()  # not `communicate`: it would leave out what readline() has read ahead
+        err = follower.stderr.read()
+        follower.wait(timeout=60)
     finally:
         follower.kill()
+        follower.communicate()
     assert follower.returncode == 0, err
     assert [*"".join(seen).splitlines(), *out.splitlines()] == [f"line {i}" for i in range(60)]
