@@ -52,14 +52,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.I)
 def get(db: Session, who: Who, webhook_id: str, verb: str = "edit") -> Webhook:
     """A webhook. Raises `NotFound`, `Forbidden`."""
     row = db.scalar(select(Webhook).where(Webhook.uuid == webhook_id))
-    missing = NotFound(f"Webhook with ID {webhook_id[:80]} not found.")
-    if row is None:
-        raise missing
-    try:
-        guard.check(db, who, verb, row.project_id)
-    except NotFound:
-        raise missing from None
-    return row
+    return guard.visible(db, who, verb, row, lambda: NotFound(f"Webhook with ID {webhook_id[:80]} not found."))
 
 
 def listing(db: Session, who: Who, project_id: str, limit: int, token: str | None) -> tuple[list[Webhook], str]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-from collections.abc import Iterable
-from typing import Annotated, Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Protocol, TypeVar
 
 from anyio import to_thread
 from fastapi import Depends, Request
@@ -70,6 +70,30 @@ def judge(who: Who, verb: str, project_id: str | None, known: str | None) -> Non
     if project_id is not None and not (rules.reaches(who, project_id) and (who.admin or known is not None)):
         raise NotFound("There is no such project.", hint="Check the address, or ask for an invitation.")
     raise Forbidden(_why(who, verb, project_id, known), hint=_way_out(who, verb, project_id), verb=verb)
+
+
+class InProject(Protocol):
+    """A row that belongs to a project."""
+
+    @property
+    def project_id(self) -> str: ...
+
+
+T = TypeVar("T", bound=InProject)
+
+
+def visible(db: Session, who: Who, verb: str, row: T | None, missing: Callable[[], NotFound]) -> T:
+    """The row, if `who` may `verb` in its project.
+
+    Raises Forbidden; and `missing()`, the same whether there is none or `who` may not know of it.
+    """
+    if row is None:
+        raise missing()
+    try:
+        check(db, who, verb, row.project_id)
+    except NotFound:
+        raise missing() from None
+    return row
 
 
 def check_any(db: Session, who: Who, verbs: Iterable[str], project_id: str) -> None:

@@ -47,13 +47,7 @@ def none_such(uuid: object) -> NotFound:
 def get(db: Session, who: Who, uuid: Any, verb: str = "view") -> EvalDataset:
     """A dataset. Raises `NotFound`, `Forbidden`."""
     row = db.scalar(select(EvalDataset).where(EvalDataset.uuid == str(uuid)))
-    if row is None:
-        raise none_such(uuid)
-    try:
-        guard.check(db, who, verb, row.project_id)
-    except NotFound:
-        raise none_such(uuid) from None
-    return row
+    return guard.visible(db, who, verb, row, lambda: none_such(uuid))
 
 
 def create(

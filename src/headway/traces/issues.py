@@ -32,14 +32,7 @@ _GRAMMAR = Grammar(
 def get(db: Session, who: Who, uuid: str, verb: str = "view") -> Issue:
     """An issue. Raises `NotFound`, `Forbidden`."""
     row = db.scalar(select(Issue).where(Issue.uuid == uuid))
-    missing = NotFound(f"Issue with ID '{uuid[:80]}' not found")
-    if row is None:
-        raise missing
-    try:
-        guard.check(db, who, verb, row.project_id)
-    except NotFound:
-        raise missing from None
-    return row
+    return guard.visible(db, who, verb, row, lambda: NotFound(f"Issue with ID '{uuid[:80]}' not found"))
 
 
 def create(db: Session, who: Who, experiment: Experiment, told: dict[str, Any]) -> Issue:

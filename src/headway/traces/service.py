@@ -52,13 +52,7 @@ def no_trace(trace_id: object) -> NotFound:
 def get(db: Session, who: Who, trace_id: Any, verb: str = "view") -> Trace:
     """The row of a trace. Raises `NotFound` (also for one that `who` may not see), `Forbidden`."""
     row = db.scalar(select(Trace).where(Trace.uuid == str(trace_id)))
-    if row is None:
-        raise no_trace(trace_id)
-    try:
-        guard.check(db, who, verb, row.project_id)
-    except NotFound:
-        raise no_trace(trace_id) from None
-    return row
+    return guard.visible(db, who, verb, row, lambda: no_trace(trace_id))
 
 
 def visible(db: Session, who: Who, trace_ids: Sequence[str]) -> list[Trace]:

@@ -109,13 +109,7 @@ OWNERS: dict[str, Callable[[Session, str], Owner | None]] = {"m-": _model}
 def owner(db: Session, who: Who, uuid: str, verb: str) -> Owner:
     """The run, logged model or version with this id. Raises `NotFound` unless `who` may see it."""
     row = OWNERS.get(uuid[:2], owner_run)(db, uuid)
-    if row is None:
-        raise no_owner(uuid)
-    try:
-        guard.check(db, who, verb, row.project_id)
-    except NotFound:
-        raise no_owner(uuid) from None
-    return row
+    return guard.visible(db, who, verb, row, lambda: no_owner(uuid))
 
 
 def writable(db: Session, who: Who, uuid: str) -> None:

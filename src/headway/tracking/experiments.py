@@ -128,13 +128,7 @@ def get(db: Session, who: Who, experiment_id: Any, verb: str = "view") -> Experi
             f"Invalid experiment ID '{str(experiment_id)[:80]}'. Experiment ID must be a valid integer."
         ) from None
     row = db.get(Experiment, number) if 0 <= number < 2**62 else None
-    if row is None:
-        raise no_experiment(experiment_id)
-    try:
-        guard.check(db, who, verb, row.project_id)
-    except NotFound:
-        raise no_experiment(experiment_id) from None
-    return row
+    return guard.visible(db, who, verb, row, lambda: no_experiment(experiment_id))
 
 
 def active(db: Session, project_id: str, limit: int = 5000) -> list[Experiment]:

@@ -112,13 +112,9 @@ def _set(db: Session, table: Any, model_id: int, pairs: Mapping[str, str]) -> No
 def get(db: Session, who: Who, uuid: Any, verb: str = "view", *, deleted_too: bool = False) -> LoggedModel:
     """A model by its id. Raises `NotFound` unless `who` may see it."""
     row = db.scalar(select(LoggedModel).where(LoggedModel.uuid == str(uuid)))
-    if row is None or (row.lifecycle != "active" and not deleted_too):
-        raise no_model(uuid)
-    try:
-        guard.check(db, who, verb, row.project_id)
-    except NotFound:
-        raise no_model(uuid) from None
-    return row
+    if row is not None and row.lifecycle != "active" and not deleted_too:
+        row = None
+    return guard.visible(db, who, verb, row, lambda: no_model(uuid))
 
 
 def finalize(db: Session, who: Who, uuid: Any, status: str) -> LoggedModel:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from headway import events
 from headway.clock import new_id, now_ms
-from headway.errors import BadInput, NotFound
+from headway.errors import BadInput
 from headway.people import guard
 from headway.people.rules import Who
 from headway.storage.direct import Direct
@@ -79,13 +79,7 @@ def check_tags(pairs: Iterable[tuple[Any, Any]]) -> dict[str, str]:
 def get_run(db: Session, who: Who, run_id: Any, verb: str = "view") -> Run:
     """A run by its id, deleted or not. Raises `NotFound` unless `who` may see it."""
     row = db.scalar(select(Run).where(Run.uuid == str(run_id)))
-    if row is None:
-        raise record.no_run(str(run_id))
-    try:
-        guard.check(db, who, verb, row.project_id)
-    except NotFound:
-        raise record.no_run(str(run_id)) from None
-    return row
+    return guard.visible(db, who, verb, row, lambda: record.no_run(str(run_id)))
 
 
 def by_uuid(db: Session, run_id: str) -> Run | None:

@@ -9,11 +9,9 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Response
 
-from headway.errors import NotFound
 from headway.people.guard import Signed
 from headway.projects import service as projects
 from headway.tracking import experiments, service
-from headway.tracking.store import record
 from headway.web.edge import ReadDb
 from headway.web.render import redirect
 
@@ -23,14 +21,8 @@ router = APIRouter(include_in_schema=False)
 @router.get("/runs/{run_id}")
 def run_link(who: Signed, db: ReadDb, run_id: str) -> Response:
     """The page of a run whose project is not known."""
-    row = service.by_uuid(db, run_id)
-    if row is None:
-        raise record.no_run(run_id)
-    try:
-        project = projects.by_id(db, who, row.project_id)
-    except NotFound:
-        raise record.no_run(run_id) from None
-    return redirect(f"/p/{project.slug}/runs/{row.uuid}")
+    row = service.get_run(db, who, run_id)
+    return redirect(f"/p/{projects.by_id(db, who, row.project_id).slug}/runs/{row.uuid}")
 
 
 @router.get("/experiments/{experiment_id}")
