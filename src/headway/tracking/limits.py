@@ -15,6 +15,7 @@ KEY, PARAM_VALUE, TAG_VALUE, EXPERIMENT_NAME, EXPERIMENT_TAG_VALUE = 250, 6000, 
 RUN_NAME, USER = 500, 256
 DATASET_NAME, DATASET_DIGEST, DATASET_SCHEMA, DATASET_SOURCE = 500, 36, 1_048_575, 65_535
 DATASET_PROFILE, INPUT_TAG_KEY, INPUT_TAG_VALUE = 16_777_215, 255, 500
+SYSTEM = "system/"  # how MLflow names what it measures of the machine
 _NAME = re.compile(r"[/\w.\- :]*")
 _INT64 = range(-(2**63), 2**63)
 
@@ -23,6 +24,11 @@ _CHARACTERS = (
     "Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:)"
     " and slashes (/)."
 )
+
+
+def of_machine(metric: str) -> bool:
+    """Whether a metric is about the machine and not about the code: it stays out of the way of the others."""
+    return metric.startswith(SYSTEM)
 
 
 def invalid(path: str, value: Any, message: str = "") -> BadInput:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from headway.tracking import limits
 from headway.tracking.find.query import RunRow
 from headway.tracking.show import bands, runtable
 from headway.tracking.store import history, series
@@ -83,7 +84,7 @@ def parallel(runs: Sequence[RunFacts], url: Callable[[str], str]) -> dict[str, A
     params = [row for row in runtable.diff([run.params for run in runs]) if _tells(row.values)]
     params = sorted(params, key=lambda row: sum(v is None for v in row.values))[:PARAMETERS]
     found = runtable.diff([{key: m.last for key, m in run.metrics.items() if math.isfinite(m.last)} for run in runs])
-    metrics = [row for row in found if _tells(row.values) and not row.key.startswith("system/")]
+    metrics = [row for row in found if _tells(row.values) and not limits.of_machine(row.key)]
     metrics = sorted(metrics, key=lambda row: sum(v is None for v in row.values))[:METRICS]
     columns = [_numbers(row.values) for row in params] + [row.values for row in reversed(metrics)]
     axes = [{"name": row.key, "log": _is_wide(column)} for row, column in zip(params, columns, strict=False)]

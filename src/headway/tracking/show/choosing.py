@@ -16,6 +16,7 @@ from headway.people.rules import Who
 from headway.projects.tables import Project
 from headway.storage import direct
 from headway.storage.direct import Sql
+from headway.tracking import limits
 from headway.tracking.find import query
 from headway.tracking.find.search import column_id, goal, parse_filter
 from headway.tracking.show import cells
@@ -63,7 +64,7 @@ def columns(
         for name in names(db, its_kind, where.experiment_ids):
             if wanted in name.lower() and not (its_kind == "tag" and name.startswith(_PLATFORM)):
                 differs, share = seen.get((its_kind, name), (None, None))
-                system = name.startswith("system/")
+                system = limits.of_machine(name)
                 found.append(
                     (not differs, share is None, system, KINDS.index(its_kind), -(share or 0.0), name.lower(), name)
                 )

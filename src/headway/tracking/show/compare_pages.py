@@ -16,9 +16,9 @@ from headway.people.guard import Signed
 from headway.people.rules import Who
 from headway.projects import service as projects
 from headway.projects.tables import Project
-from headway.tracking import service, states
+from headway.tracking import limits, service, states
 from headway.tracking.show import comparing, runtable, standing
-from headway.tracking.show.run_tabs import NOTE, SYSTEM
+from headway.tracking.show.run_tabs import NOTE
 from headway.tracking.show.runtable import DiffRow
 from headway.tracking.store import readout, record
 from headway.tracking.store.readout import RunFacts
@@ -84,7 +84,7 @@ _NOTHING: dict[str, Any] = {
 
 
 def _more(db: Session, host: Host, found: list[RunFacts], baseline: RunFacts, words: list[str]) -> dict[str, Any]:
-    names = {key for run in found for key, m in run.metrics.items() if m.is_curve and not key.startswith(SYSTEM)}
+    names = {key for run in found for key, m in run.metrics.items() if m.is_curve and not limits.of_machine(key)}
     every = {key: m for run in found for key, m in run.metrics.items()}
     curves = [k for k in standing.ordered(list(names), every) if all(word in k.lower() for word in words)]
     others = [run for run in found if run is not baseline]
@@ -101,7 +101,7 @@ def _more(db: Session, host: Host, found: list[RunFacts], baseline: RunFacts, wo
 
 def _metrics(runs: list[RunFacts]) -> list[DiffRow]:
     rows = runtable.diff([{key: m.last for key, m in run.metrics.items()} for run in runs])
-    found = [row for row in rows if not row.key.startswith(SYSTEM)]
+    found = [row for row in rows if not limits.of_machine(row.key)]
     return sorted(found, key=lambda row: (not row.differs, sum(v is None for v in row.values)))
 
 

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -15,10 +14,11 @@ from headway.errors import NotFound
 from headway.tracking import artifacts
 from headway.tracking.show import codeview, previews
 from headway.tracking.show.codeview import FileDiff
+from headway.tracking.show.loose import parsed
 from headway.tracking.show.runtable import DiffRow, diff
 from headway.tracking.store.readout import DataInput, RunFacts
 
-ENVIRONMENT, CODE, SYSTEM = "headway/environment.txt", "headway/code", "headway/system.json"
+ENVIRONMENT, CODE = "headway/environment.txt", "headway/code"
 _FILES, _BYTES, _COLUMNS = 40, 200_000, 500
 
 
@@ -103,13 +103,13 @@ def _add(one: Dataset, item: DataInput) -> None:
         one.contexts.append(context)
     if item.digest not in one.digests:
         one.digests.append(item.digest)
-    source = _json(item.source)
+    source = parsed(item.source)
     where = source.get("uri") or source.get("url") or source.get("path") or source.get("call") or ""
     # a run works in a copy of the project's folder: what people know is the file in it
     pair = (item.source_type, re.sub(r"^.*/runs/[0-9a-f]{32}/a\d+/work/", "", str(where)) or item.source[:200])
     if pair not in one.sources:
         one.sources.append(pair)
-    profile = _json(item.profile)
+    profile = parsed(item.profile)
     rows = profile.pop("num_rows", None)
     if isinstance(rows, int):
         one.rows = rows
@@ -171,11 +171,3 @@ def aligned(path: str) -> str:
         parts = rest.split("-")
         return f"Figure {int(number)}" if dash and number.isdigit() and parts[0].isdigit() else name
     return path
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, text
 from sqlalchemy.orm import Session
 
+from headway.tracking import limits
 from headway.tracking.store import keys
 
 MOST = 200
@@ -49,6 +50,6 @@ def names(db: Session, runs: Sequence[int]) -> list[str]:
 
 def _dull(name: str) -> int:
     """What a schedule or the machine says of itself is rarely what one came for."""
-    if name.startswith("system/"):
+    if limits.of_machine(name):
         return 2
     return int(name.lower().rsplit("/", 1)[-1] in ("lr", "learning_rate", "epoch", "step"))

@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from headway.tracking import limits
+
 # What people look at first, the most telling first; the words stand for names like `val_accuracy` and `test-f1_macro` too.
 _TELLING = ("roc_auc", "auc", "f1", "accuracy", "acc", "r2", "rmse", "mae", "mse", "log_loss", "loss", "error", "score")
 _PLACES = ("test", "holdout", "val", "valid", "cv", "")
 _JUNK = (
-    "system/",
+    limits.SYSTEM,
     "time",
     "seconds",
     "duration",

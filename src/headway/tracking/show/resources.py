@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from headway.engines.host import Host
 from headway.errors import NotFound
-from headway.tracking import artifacts
+from headway.tracking import artifacts, limits
+from headway.tracking.show.loose import mapping, parsed
 
 FILE = "headway/system.json"
-PREFIX = "system/"  # MLflow's name for such metrics; they stay out of the way of the others
 _MOST = 4 << 20
 _UNITS = (("_percent", "%"), ("_mb_per_s", "MB/s"), ("_mb", "MB"), ("_watts", "W"), ("_w", "W"), ("_celsius", "°C"))
 _SHORT = {"cpu": "CPU", "gpu": "GPU"}
@@ -24,13 +23,13 @@ def told(db: Session, host: Host, run_id: str) -> dict[str, dict[str, Any]]:
     """`{"machine": {...}, "use": {name: {"mean", "max"}}, "series": {name: {"t": [ms], "v": [...]}}}`, each perhaps empty."""
     try:
         file = artifacts.find(db, run_id, FILE)
-        found = json.loads(host.blobs.read(file.sha256)) if file.size <= _MOST else {}
-    except (NotFound, ValueError, RecursionError):
+        found = parsed(host.blobs.read(file.sha256)) if file.size <= _MOST else {}
+    except NotFound:
         found = {}
-    parts = {name: _dict(_dict(found).get(name)) for name in ("machine", "use", "series")}
+    parts = {name: mapping(found.get(name)) for name in ("machine", "use", "series")}
     parts["machine"] = {k: v for k, v in parts["machine"].items() if isinstance(v, str | int | float)}
-    parts["use"] = {k: _dict(v) for k, v in parts["use"].items()}
-    parts["series"] = {k: _dict(v) for k, v in parts["series"].items()}
+    parts["use"] = {k: mapping(v) for k, v in parts["use"].items()}
+    parts["series"] = {k: mapping(v) for k, v in parts["series"].items()}
     return parts
 
 
@@ -63,7 +62,7 @@ def line(
 
 def label(key: str) -> str:
     """A measured thing as people write it: `disk_read_mb_per_s` is `Disk read, MB/s`."""
-    name, unit = key.removeprefix(PREFIX), ""
+    name, unit = key.removeprefix(limits.SYSTEM), ""
     for end, its in _UNITS:
         if name.endswith(end):
             name, unit = name.removesuffix(end), f", {its}"
@@ -75,7 +74,3 @@ def label(key: str) -> str:
 
 def _numbers(value: Any) -> Sequence[float]:
     return [float(v) for v in value if isinstance(v, int | float)] if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -15,7 +15,7 @@ from headway.projects import service as projects
 from headway.tracking import artifacts, limits, logged_models, service, states
 from headway.tracking.live import following
 from headway.tracking.show import charts, compare_pages, download, endings, previews, resources, run_tabs, standing
-from headway.tracking.show.run_tabs import NOTE, SYSTEM, TABS, Asked, Shown
+from headway.tracking.show.run_tabs import NOTE, TABS, Asked, Shown
 from headway.tracking.store import readout, record
 from headway.tracking.tables import Experiment
 from headway.web.edge import Db, HostDep, ReadDb
@@ -67,7 +67,7 @@ def _frame(db: Session, shown: Shown) -> dict[str, Any]:
 
 def _tabs(shown: Shown, ours: bool, watched: bool) -> list[tuple[str, str, int | None]]:
     run, base = shown.run, shown.base
-    measured = sum(not key.startswith(SYSTEM) for key in run.metrics)
+    measured = sum(not limits.of_machine(key) for key in run.metrics)
     found: list[tuple[str, str, int | None]] = [("Overview", base, None)]
     if measured:
         found.append(("Metrics", f"{base}?tab=metrics", measured))
@@ -103,7 +103,7 @@ def run_live(request: Request, who: Signed, db: ReadDb, host: HostDep, slug: str
     """The tables of facts anew, for a page that is open when new names come."""
     shown = _shown(db, who, slug, run_id)
     run = shown.run
-    names = standing.ordered([k for k in run.metrics if not k.startswith(SYSTEM)], run.metrics)
+    names = standing.ordered([k for k in run.metrics if not limits.of_machine(k)], run.metrics)
     context = run_tabs.facts(db, host, shown, names)
     return fragment(request, "tracking/_run_facts.html", project=shown.project, **_frame(db, shown), **context)
 

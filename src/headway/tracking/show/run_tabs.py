@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +14,11 @@ from headway.engines.host import Host
 from headway.errors import NotFound
 from headway.people.rules import Who
 from headway.projects.tables import Project
-from headway.tracking import artifacts, logged_models, service, states
+from headway.tracking import artifacts, limits, logged_models, service, states
 from headway.tracking.artifacts import Entry
 from headway.tracking.show import codeview, comparing, lineage, previews, runtable, sparks, standing, told
 from headway.tracking.show import resources as machine
+from headway.tracking.show.loose import mapping, parsed
 from headway.tracking.show.standing import Standing
 from headway.tracking.show.told import Told
 from headway.tracking.store.readout import RunFacts
@@ -26,7 +26,6 @@ from headway.tracking.wire.logged_models import registrations
 from headway.web import cells
 
 NOTE = "mlflow.note.content"
-SYSTEM = machine.PREFIX
 CHARTS = 6  # on the overview
 ROWS = 24  # metrics in its table
 PAGE = 24  # charts of a page of metrics
@@ -63,7 +62,7 @@ class Asked:
 def overview(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[str, Any]:
     """The run in short: how it stands, its numbers, models, trainings, pictures, and what it hangs together with."""
     run = shown.run
-    names = standing.ordered([k for k in run.metrics if not k.startswith(SYSTEM)], run.metrics)
+    names = standing.ordered([k for k in run.metrics if not limits.of_machine(k)], run.metrics)
     curves = [k for k in names if run.metrics[k].is_curve]
     around = facts(db, host, shown, names)
     stands: Standing = around["stands"]
@@ -127,7 +126,7 @@ def metrics(db: Session, host: Host, shown: Shown, asked: Asked) -> dict[str, An
     """All metrics, those of a search, and a page of their charts."""
     run = shown.run
     words = asked.query.lower().split()
-    names = standing.ordered([k for k in run.metrics if not k.startswith(SYSTEM)], run.metrics)
+    names = standing.ordered([k for k in run.metrics if not limits.of_machine(k)], run.metrics)
     found = [k for k in names if all(word in k.lower() for word in words)]
     curves = [k for k in found if run.metrics[k].is_curve]
     pages = max(1, math.ceil(len(curves) / PAGE))
@@ -253,8 +252,8 @@ def environment(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[st
 
 
 def _python(db: Session, host: Host, run: RunFacts) -> str:
-    found = _json(comparing.read(db, host, run.uuid, "headway/capture.json", RECORD))
-    return str(_dict(found.get("environment")).get("python") or "")
+    found = parsed(comparing.read(db, host, run.uuid, "headway/capture.json", RECORD))
+    return str(mapping(found.get("environment")).get("python") or "")
 
 
 def data(_db: Session, _host: Host, shown: Shown, _asked: Asked) -> dict[str, Any]:
@@ -267,7 +266,7 @@ def resources(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[str,
     run = shown.run
     return {
         **machine.told(db, host, run.uuid),
-        "names": sorted(k for k in run.metrics if k.startswith(SYSTEM)),
+        "names": sorted(k for k in run.metrics if limits.of_machine(k)),
         "labels": machine.label,
     }
 
@@ -275,17 +274,6 @@ def resources(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[str,
 def why(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[str, Any]:
     """Where each fact comes from."""
     return {"told": record(db, host, shown.run)}
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        return _dict(json.loads(text)) if text else {}
-    except (ValueError, RecursionError):
-        return {}
 
 
 TABS = {

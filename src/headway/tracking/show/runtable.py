@@ -55,6 +55,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headway.tracking import limits
 from headway.tracking.find.search import quote_key
 from headway.tracking.store.readout import RunFacts
 
@@ -114,12 +115,10 @@ def ranked(values: Mapping[str, Sequence[Any]], runs: int) -> list[tuple[str, bo
     found = []
     for key, its in values.items():
         differs = runs == 1 or len(its) < runs or len(set(its)) > 1
-        found.append((not differs, -len(its), _system(key), key.lower(), key, differs, len(its) / max(1, runs)))
+        found.append(
+            (not differs, -len(its), limits.of_machine(key), key.lower(), key, differs, len(its) / max(1, runs))
+        )
     return [(key, differs, share) for *_, key, differs, share in sorted(found)]
-
-
-def _system(key: str) -> bool:
-    return key.startswith("system/")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from statistics import median
 from sqlalchemy.orm import Session
 
 from headway.people.rules import Who
-from headway.tracking import service
+from headway.tracking import limits, service
 from headway.tracking.find.search import goal, quote_key
 from headway.tracking.show import headline
 from headway.tracking.store.readout import RunFacts, Series
@@ -88,7 +88,7 @@ def standing(db: Session, who: Who, run: RunFacts) -> Standing:
 
 def telling(metrics: Mapping[str, Series], most: int = FIGURES) -> list[str]:
     """The metrics that say most about a run, the most telling first."""
-    known = [key for key, m in metrics.items() if math.isfinite(m.last) and not key.startswith("system/")]
+    known = [key for key, m in metrics.items() if math.isfinite(m.last) and not limits.of_machine(key)]
     return headline.varied(known, most)
 
 

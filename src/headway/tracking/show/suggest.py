@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from headway.people.rules import Who
 from headway.projects.tables import Project
-from headway.tracking import experiments
+from headway.tracking import experiments, limits
 from headway.tracking.find import completion, query
 from headway.tracking.find.completion import Expected
 from headway.tracking.store import keys
@@ -69,7 +69,7 @@ def _keys(db: Session, who: Who, project: Project, ahead: Expected, asked: Seque
     def offer(kind: str, name: str, note: str, count: int = 0) -> None:
         low = name.lower()
         if typed in low and (typed.startswith("mlflow") or not name.startswith("mlflow.")):
-            rank = (not low.startswith(typed), name.startswith("system/"), -count, low)
+            rank = (not low.startswith(typed), limits.of_machine(name), -count, low)
             found.append((rank, _item(completion.name(kind, name), note)))
 
     for kind, statement in _NAMES.items():

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from headway.tracking.show.loose import mapping
+
 MOST = 500
 _KERNEL = re.compile(r"/ipykernel_\d+/")
 
@@ -83,11 +85,11 @@ def read(text: str) -> Told | None:
     cells = _cells(record)
     facts = []
     for kind in ("params", "metrics"):
-        for name, fact in list(_dict(record.get(kind)).items())[:MOST]:
+        for name, fact in list(mapping(record.get(kind)).items())[:MOST]:
             value = (
                 fact.get("value") if kind == "params" else _last(fact.get("points")) if isinstance(fact, dict) else None
             )
-            witnesses = _witnesses(_dict(fact).get("witnesses"), cells)
+            witnesses = _witnesses(mapping(fact).get("witnesses"), cells)
             facts.append(Fact(kind[:-1], str(name), _short(value), witnesses))
     trainings = [_training(t, cells) for t in _list(record.get("trainings"))[:MOST] if isinstance(t, dict)]
     notes = [str(n)[:500] for n in _list(record.get("notes"))[:100]]
@@ -98,10 +100,6 @@ def read(text: str) -> Told | None:
         if isinstance(f, dict)
     }
     return Told(facts, trainings, notes, figures)
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _list(value: Any) -> list[Any]:
@@ -165,23 +163,23 @@ def _training(t: dict[str, Any], cells: Mapping[str, int]) -> Training:
         names = [n for n in names if len({repr(row.get(n)) for row in flat}) > 1] or names
     names = names[:20]
     name = str(t.get("inner") or t.get("class") or "training")
-    params = {str(k): _short(v) for k, v in list(_dict(t.get("params")).items())[:60]}
-    params |= {f"best {k}": _short(v) for k, v in list(_dict(t.get("best_params")).items())[:60]}
+    params = {str(k): _short(v) for k, v in list(mapping(t.get("params")).items())[:60]}
+    params |= {f"best {k}": _short(v) for k, v in list(mapping(t.get("best_params")).items())[:60]}
     seconds = t.get("seconds")
-    best = _dict(t.get("best_params"))
+    best = mapping(t.get("best_params"))
     won = next((at for at, r in enumerate(flat) if best and all(r.get(k) == v for k, v in best.items())), None)
     return Training(
         name[:120], _where(t, cells), float(seconds) if isinstance(seconds, int | float) else None, params,
-        _dict(t.get("metrics")), [str(n) for n in names], [[_cell(row.get(n)) for n in names] for row in flat], won,
+        mapping(t.get("metrics")), [str(n) for n in names], [[_cell(row.get(n)) for n in names] for row in flat], won,
     )  # fmt: skip
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """One fit of a sweep as columns: what the loop went over first, then its parameters, then what was measured."""
     found: dict[str, Any] = {}
-    found |= _dict(row.get("loop")) | _dict(row.get("params"))
+    found |= mapping(row.get("loop")) | mapping(row.get("params"))
     found |= {k: v for k, v in row.items() if not isinstance(v, dict | list)}
-    found |= _dict(row.get("metrics"))
+    found |= mapping(row.get("metrics"))
     return dict(sorted(found.items(), key=lambda item: "time" in item[0] or item[0] in ("seconds", "class")))
 
 
