@@ -17,7 +17,7 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "versions" not in path.par
 CHAIN = [
     "up", "server", "home", "deployments", "imports", "models", "workspaces", "runs", "traces", "tracking", "environments",
     "projects", "people", "web", "engines", "backup", "storage", "transcript", "events", "settings", "clock", "bundle",
-    "signature", "frames", "errors",
+    "signature", "frames", "errors", "parts",
 ]  # fmt: skip
 # Other processes: what each may import of ours.
 OUTSIDE = {
@@ -26,7 +26,7 @@ OUTSIDE = {
     "runner": {"sdk", "transcript", "bundle", "signature", "errors"},
     "capture": {"sdk", "bundle", "signature", "errors"},
     "modelserver": {"bundle", "signature", "frames", "errors"},
-    "sdk": {"bundle", "signature", "errors", "modelserver"},
+    "sdk": {"bundle", "signature", "errors", "modelserver", "parts"},
     "boot": {"capture", "runner"},
     "__init__": {"sdk", "errors"},
     "__main__": {"cli"},
@@ -123,7 +123,7 @@ def test_other_processes_import_no_server_library(path: Path) -> None:
 STDLIB_ONLY = [
     path
     for path in FILES
-    if unit(path) in ("capture", "sdk", "bundle", "signature", "frames", "errors", "boot", "modelserver")
+    if unit(path) in ("capture", "sdk", "bundle", "signature", "frames", "errors", "parts", "boot", "modelserver")
     or path.relative_to(ROOT) in (Path("runner/kernelside.py"), Path("engines/shim.py"))
 ]
 

@@ -19,8 +19,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 import headway
+from headway import parts
 from headway.clock import now_ms
-from headway.engines import runtime
 from headway.engines.host import Host
 from headway.engines.local import LocalEngine
 from headway.events import Event
@@ -64,7 +64,7 @@ def make_host(settings: Settings) -> Host:
         blobs=Blobs(settings.path("blobs")),
         vault=Vault.open(settings.path("key")),
         engine=LocalEngine(settings),
-        runtime=runtime.install(settings),
+        runtime=parts.install(settings.path("runtime")),
     )
 
 

@@ -21,9 +21,9 @@ import httpx
 import pytest
 import uvicorn
 
-from headway import server
+from headway import parts, server
 from headway.clock import new_id, now_ms
-from headway.engines import keeper, runtime
+from headway.engines import keeper
 from headway.engines.host import Host
 from headway.engines.local import LocalEngine
 from headway.environments.tables import Environment, ProjectEnvironment
@@ -59,7 +59,7 @@ def make_host(home: Path, url: str = "") -> Host:
         Blobs(home / "blobs"),
         Vault.open(home / "key"),
         LocalEngine(settings),
-        runtime.install(settings),
+        parts.install(settings.path("runtime")),
     )
 
 

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from headway import server
+from headway import parts, server
 from headway.clock import now_ms
-from headway.engines import keeper, runtime
+from headway.engines import keeper
 from headway.engines.host import Host
 from headway.engines.local import LocalEngine
 from headway.runs import loop
@@ -28,7 +28,7 @@ def host_on(home: Path, url: str) -> Host:
     server.pillars()
     settings = Settings.load({}, home=home, database_url=url)
     return Host(settings, Database(settings.database), Blobs(home / "blobs"), Vault.open(home / "key"), LocalEngine(settings),
-                runtime.install(settings))  # fmt: skip
+                parts.install(settings.path("runtime")))  # fmt: skip
 
 
 def serve(home: Path, url: str) -> None:

@@ -122,20 +122,6 @@ def test_what_the_tabs_say(site: dict[str, Any]) -> None:
     get(site, base + "?tab=nothing", status=404)
 
 
-def test_files_never_run_in_our_origin(site: dict[str, Any]) -> None:
-    client = site["world"].client(site["ada"])
-    base = f"/p/{site['slug']}/runs/{site['runs'][2]}"
-    for path, inline in (("page.html", False), ("vector.svg", False), ("pic.png", True), ("t.csv", True)):
-        answer = client.get(f"{base}/files/{path}")
-        assert answer.headers["x-content-type-options"] == "nosniff"
-        assert answer.headers["content-security-policy"].startswith("sandbox;")
-        assert ("attachment" not in answer.headers.get("content-disposition", "")) is inline
-    frame = client.get(f"{base}/frame/page.html")
-    assert frame.headers["content-security-policy"].startswith("sandbox allow-scripts;")
-    assert "allow-same-origin" not in frame.headers["content-security-policy"]
-    assert client.get(f"{base}/frame/pic.png").status_code == 400
-
-
 def test_charts_and_compare(site: dict[str, Any]) -> None:
     client = site["world"].client(site["ada"])
     ids = ",".join(site["runs"])

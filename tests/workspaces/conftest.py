@@ -18,8 +18,7 @@ import httpx
 import pytest
 import uvicorn
 
-from headway import server
-from headway.engines import runtime
+from headway import parts, server
 from headway.engines.host import Host
 from headway.engines.local import LocalEngine
 from headway.environments import service as environments
@@ -79,7 +78,7 @@ class Site:
             Blobs(home / "blobs"),
             Vault.open(home / "key"),
             LocalEngine(settings),
-            runtime.install(settings),
+            parts.install(settings.path("runtime")),
         )
         with database.write() as db:
             self.owner = people.as_who(people.ensure_owner(db))

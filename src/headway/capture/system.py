@@ -85,10 +85,15 @@ class Sampler:
             stream.write(data)
 
 
-def seen(spool: Path) -> dict[str, list[tuple[int, float]]]:
-    """`{"cpu_percent": [(milliseconds, value), ...]}` of what was seen so far."""
+def seen(spool: Path) -> bool:
+    """Whether anything was measured so far."""
+    return any(isinstance(line.get("v"), dict) for line in _lines(spool))
+
+
+def _series(lines: list[dict[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """`{"cpu_percent": [(milliseconds, value), ...]}`."""
     found: dict[str, list[tuple[int, float]]] = {}
-    for line in _lines(spool):
+    for line in lines:
         values = line.get("v")
         if isinstance(values, dict):
             for name, value in values.items():
@@ -101,8 +106,9 @@ def described(spool: Path) -> dict[str, Any]:
 
     Of neighbours that are left out the highest stays, so no peak is hidden. {} where nothing was measured.
     """
-    told: dict[str, Any] = next((line["machine"] for line in _lines(spool) if "machine" in line), {})
-    found = seen(spool)
+    lines = _lines(spool)
+    told: dict[str, Any] = next((line["machine"] for line in lines if "machine" in line), {})
+    found = _series(lines)
     if not told and not found:
         return {}
     use = {

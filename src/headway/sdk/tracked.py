@@ -7,12 +7,10 @@ capture in any Python that the program starts) and, where there is a server, `to
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import secrets
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,15 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headway import parts
 from headway.errors import BadInput, HeadwayError, Unavailable
 from headway.sdk.client import Client
 
 ENDED = "ended.json"
 SHIPPED = "shipped.json"
-PARTS = ("__init__.py", "boot.py", "bundle.py", "clock.py", "errors.py", "frames.py", "signature.py", "capture", "modelserver",
-         "sdk")  # fmt: skip
-"""What a user's process may need of this package: the parts that need the standard library alone, and `boot`'s kernel log."""
-
 SITE = '''"""Written by `headway track`: starts the recording of this process, then the sitecustomize that this one hides."""
 import os, sys
 _here = os.path.dirname(os.path.abspath(__file__))
@@ -68,28 +63,9 @@ class Tracked:
         return self.folder / "spool"
 
 
-def runtime(cache: Path | None = None) -> Path:
-    """The folder that users' processes get in place of our site-packages; made once for each content of the parts."""
-    package = Path(__file__).resolve().parent.parent
-    parts = [package / part for part in PARTS] + [package / "runner/__init__.py", package / "runner/kernelside.py"]
-    files = sorted(path for part in parts for path in _files(part))
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
-    root = cache or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headway" / "runtime"
-    folder = root / digest.hexdigest()[:16]
-    if folder.is_dir():
-        return folder
-    building = root / f".{folder.name}.{secrets.token_hex(4)}"
-    for path in files:
-        target = building / "headway" / path.relative_to(package)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    try:
-        building.rename(folder)
-    except OSError:  # somebody else was faster
-        shutil.rmtree(building, ignore_errors=True)
-    return folder
+def runtime() -> Path:
+    """The folder that users' processes get in place of our site-packages."""
+    return parts.install(Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "headway" / "runtime")
 
 
 def prepare(root: Path, argv: Sequence[str], environ: Mapping[str, str]) -> Tracked:
@@ -246,9 +222,3 @@ def run_of(spool: Path) -> str:
         return str(json.loads((spool / SHIPPED).read_text(encoding="utf-8")).get("run_id") or "")
     except (OSError, ValueError):
         return ""
-
-
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return [found for found in path.rglob("*") if found.is_file() and "__pycache__" not in found.parts]
-    return [path] if path.exists() else []
