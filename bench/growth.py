@@ -31,9 +31,9 @@ from typing import Any
 import httpx
 from seeding import Runs, disk_bytes, fill
 from sqlalchemy import text
+from starting import free_port
 
 from headway.storage.database import Database
-from tracking import free_port
 
 API = "/api/2.0/mlflow/"
 TABLE = "/api/v1/projects/bench/runs/table"

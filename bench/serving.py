@@ -16,7 +16,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from starting import free_port
 
 KEY = "hw_bench"
 GOALS = {("mlflow", 64): 400, ("fastapi", 64): 24, ("mlflow", 1): 16, ("fastapi", 1): 1.5}
@@ -107,12 +108,6 @@ def prepare(folder: Path) -> None:
         body = {"dataframe_split": {"columns": list(X.columns), "data": rows[:count]}}
         (folder / f"rows{count}.json").write_text(json.dumps(body))
         (folder / f"rows{count}.lua").write_text(LUA % {"body": folder / f"rows{count}.json", "key": KEY})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(folder: Path, processes: list[subprocess.Popen[bytes]]) -> list[Server]:

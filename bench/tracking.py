@@ -22,7 +22,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sqlite3
 import statistics
 import subprocess
@@ -36,17 +35,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starting import free_port, launch
 
 API = "/api/2.0/mlflow/"
 FILTER, ORDER = "metrics.acc > 0.9 and params.lr = '0.01'", ["metrics.acc DESC"]
 EPOCH = 1_700_000_000_000
 TICK = os.sysconf("SC_CLK_TCK")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -129,18 +123,9 @@ def start(name: str, folder: Path) -> Server:
         argv = [bin_ / "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri",
                 f"sqlite:///{home}/mlflow.db", "--artifacts-destination", home / "artifacts"]  # fmt: skip
         argv += ["--workers", 1] if name == "mlflow-1" else []
-    began = time.perf_counter()
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen([str(a) for a in argv], env=env, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
-    while True:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
-                break
-        if process.poll() is not None or time.perf_counter() - began > 300:
-            raise SystemExit(f"{name} did not start; see {home}/log")
-        time.sleep(0.02)
-    server = Server(name, url, process, home, time.perf_counter() - began)
+    process, seconds = launch(argv, env, home, url)
+    server = Server(name, url, process, home, seconds)
     if name == "headway":
         server.token = json.loads((home / "cli.json").read_text())["token"]
     return server

@@ -34,11 +34,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starting import free_port, launch
 
 from headway.sdk.client import Client
 from headway.sdk.points import Columns
 from headway.sdk.runs import Runs
-from tracking import API, EPOCH, Server, free_port
+from tracking import API, EPOCH, Server
 
 KINDS = ("headway", "mlflow", "mlflow-1", "headway-pg", "mlflow-pg")
 PAIRS = (("headway", "mlflow"), ("headway", "mlflow-1"), ("headway-pg", "mlflow-pg"))
@@ -137,18 +138,9 @@ def start(name: str, folder: Path, pg: str) -> Server:
         argv = [bin_ / "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri", store,
                 "--artifacts-destination", home / "artifacts"]  # fmt: skip
         argv += ["--workers", 1] if name != "mlflow" else []
-    began = time.perf_counter()
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen([str(a) for a in argv], env=env, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
-    while True:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
-                break
-        if process.poll() is not None or time.perf_counter() - began > 300:
-            raise SystemExit(f"{name} did not start; see {home}/log")
-        time.sleep(0.02)
-    server = Server(name, url, process, home, time.perf_counter() - began)
+    process, seconds = launch(argv, env, home, url)
+    server = Server(name, url, process, home, seconds)
     if kind == "headway":
         server.token = json.loads((home / "cli.json").read_text())["token"]
         with server.http() as http:
