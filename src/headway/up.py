@@ -27,7 +27,7 @@ import uvicorn
 from sqlalchemy.exc import DBAPIError
 
 from headway import server
-from headway.engines import keeper
+from headway.engines import keeper, shim
 from headway.errors import BadInput, Conflict, StorageFull
 from headway.home import service as home
 from headway.people import service as people
@@ -138,19 +138,12 @@ def _take(file: IO[str], settings: Settings) -> None:
         except BlockingIOError:
             file.seek(0)
             pid = file.read().strip() or "?"
-            if time.monotonic() > until or not pid.isdigit() or _lives(int(pid)):
+            if time.monotonic() > until or not pid.isdigit() or shim.start_time(int(pid)):
                 raise Conflict(
                     f"Another headway (process {pid}) already serves {settings.home}.",
                     hint="Use that one (`headway status`), stop it (`headway down`), or give another --home.",
                 ) from None
             time.sleep(0.02)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.NoSuchProcess:
-        return False
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from headway.errors import HeadwayError
 from headway.sdk import client as clients
 from headway.sdk.address import Address
 from headway.sdk.client import Client, error_of, target
+from headway.sdk.runs import Runs
 from headway.sdk.transport import Broken, Request, Response
 
 HERE = Address("http://server", "hw_token", "argument")
@@ -189,3 +190,32 @@ def test_a_token_that_was_given_is_never_replaced(tmp_path: Path) -> None:
     with pytest.raises(errors.Unauthenticated):
         client.get("/x")
     assert script.tokens == ["Bearer hw_revoked"]
+
+
+def test_who_follows_a_run_outlasts_a_server_that_is_away_at_any_moment() -> None:
+    """While it waits to start, while it prints, and when it is over; each time longer than one request is tried again."""
+    away = [Broken("refused", sent=False)] * 10
+    queued = {"run_id": "r", "status": "queued", "waits_for": "its environment"}
+    end = b'id: 3\nevent: output\ndata: {"text": "hi\\n"}\n\nevent: end\ndata: {"status": "finished"}\n\n'
+    answers = [
+        *away,
+        ok(queued),
+        *away,
+        ok({"status": "running"}),
+        *away,
+        Response(200, {}, end),
+        *away,
+        ok({"status": "finished"}),
+    ]
+    client, _ = made(*answers)
+    runs = Runs(client, "p")
+    heard: list[str] = []
+    assert list(runs.follow("r", waits=heard.append)) == ["hi\n"]
+    assert heard == ["its environment"]
+    assert runs.get("r", patient=True)["status"] == "finished"
+
+
+def test_who_only_asks_is_told_that_the_server_is_away() -> None:
+    client, _ = made(*[Broken("refused", sent=False)] * 10)
+    with pytest.raises(errors.Unavailable):
+        Runs(client, "p").get("r")

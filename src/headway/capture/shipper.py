@@ -23,6 +23,7 @@ from headway.capture.gathering import gather
 from headway.capture.reduce import reduce
 from headway.capture.sending import Sender
 from headway.capture.wire import Refused, Server, Unreachable
+from headway.sdk import address
 
 __all__ = ["main"]
 
@@ -167,19 +168,6 @@ class Shipper:
         )
 
 
-def _gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    try:  # a zombie has ended, too
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except (OSError, IndexError):
-        return False
-
-
 def _follow(spool: Path, shipper: Shipper | None, pid: int | None) -> None:
     """Until the end is told: the process is gone, or standard input ends."""
     sampler = system.Sampler(spool, pid)
@@ -190,7 +178,7 @@ def _follow(spool: Path, shipper: Shipper | None, pid: int | None) -> None:
             time.sleep(TICK_S)
         if ready and not os.read(ready[0], 65536):
             return
-        if pid is not None and _gone(pid):
+        if pid is not None and not address.alive(pid):
             return
         sampler.tick()
         if shipper is not None:

@@ -23,7 +23,7 @@ def follow(runs: Runs, run_id: str, *, err: bool) -> dict[str, Any]:
             stream.write(text)
             stream.flush()
             ended = text.endswith("\n")
-        found = runs.get(run_id)
+        found = runs.get(run_id, patient=True)
     except KeyboardInterrupt:
         output.note(f"\nDetached; the run goes on.\n  headway runs watch {run_id}\n  headway runs cancel {run_id}")
         raise typer.Exit(130) from None

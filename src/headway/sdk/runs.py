@@ -64,10 +64,17 @@ class Runs:
             answer = self.client.request("POST", url, archive, headers=headers, again=True, timeout=600)
         return str(json.loads(answer.body)["source"]), script.resolve().relative_to(root).as_posix()
 
-    def get(self, run_id: str) -> Json:
-        """One run. Raises `NotFound`."""
-        found: Json = self.client.get(self._at(run_id))
-        return found
+    def get(self, run_id: str, *, patient: bool = False) -> Json:
+        """One run. Raises `NotFound`. Who is `patient` waits up to two minutes for a server that is away."""
+        lost_at = time.monotonic()
+        while True:
+            try:
+                found: Json = self.client.get(self._at(run_id))
+                return found
+            except Unavailable:
+                if not patient or time.monotonic() - lost_at > _PATIENCE_S:
+                    raise
+                time.sleep(0.5)
 
     def whole_id(self, said: str) -> str:
         """The id of a run from its beginning. Raises `NotFound`, or `Conflict` where several begin so."""
@@ -130,7 +137,7 @@ class Runs:
     def _until_it_starts(self, run_id: str, waits: Callable[[str], None] | None) -> None:
         said = ""
         while True:
-            run = self.get(run_id)
+            run = self.get(run_id, patient=True)
             if run["status"] != "queued":
                 return
             if waits is not None and run["waits_for"] and run["waits_for"] != said:
@@ -142,7 +149,7 @@ class Runs:
         """The run once it is over, however it ended."""
         for _ in self.follow(run_id):
             pass
-        return self.get(run_id)
+        return self.get(run_id, patient=True)
 
     def search(
         self, filter: str = "", *, order_by: Sequence[str] = (), limit: int | None = 1000, trainings: bool = False
