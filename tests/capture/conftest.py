@@ -18,6 +18,7 @@ from headway.capture.reduce import reduce
 from headway.capture.shipper import Reader
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
+PYTHON = os.environ.get("HEADWAY_TEST_PYTHON") or sys.executable  # the programs' interpreter; capture runs in the user's
 BOOT = """import os, sys
 if os.environ.get("HEADWAY_SPOOL"):
     sys.path.append(os.environ["HEADWAY_RUNTIME"])
@@ -76,7 +77,7 @@ def run(tmp_path: Path) -> Run:
         env: dict[str, str] | None = None,
         files: dict[str, str] | None = None,
         name: str = "program.py",
-        python: str = sys.executable,
+        python: str = PYTHON,
     ) -> Done:
         folder = tmp_path / ("captured" if capture else "plain")
         work = folder / "work"

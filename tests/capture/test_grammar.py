@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from hypothesis import strategies as st
 from headway.capture.reduce import reduce
 from headway.capture.shipper import Reader
 
-from .conftest import BOOT, SOURCE
+from .conftest import BOOT, PYTHON, SOURCE
 
 PARAMETERS = ("learning_rate", "momentum", "decay", "dropout", "temperature")
 METRICS = ("loss", "val_loss", "accuracy", "rmse", "f1_score")
@@ -82,7 +81,7 @@ def captured(source: str) -> tuple[str, dict[str, Any]]:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWAY", "PYTHON"))}
         env |= {"PYTHONPATH": name, "HEADWAY_SPOOL": f"{name}/spool", "HEADWAY_RUNTIME": str(SOURCE)}
         done = subprocess.run(
-            [sys.executable, "program.py"], cwd=name, env=env, capture_output=True, text=True, check=True
+            [PYTHON, "program.py"], cwd=name, env=env, capture_output=True, text=True, check=True
         )
         reader = Reader(folder / "spool")
         reader.read()
