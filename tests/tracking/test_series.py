@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import struct
+import zlib
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headway.tracking.store import series
+from headway.tracking.store import planes, series
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 POINTS = st.lists(st.tuples(INT64, INT64, st.floats()), max_size=200)
@@ -29,6 +31,47 @@ def test_what_is_packed_comes_back_to_the_last_bit(rows: list[tuple[int, int, fl
     assert rows_of(series.unpack(series.pack(p))) == rows_of(p)
     lists = ([r[0] for r in rows], [r[1] for r in rows], [r[2] for r in rows])
     assert rows_of(series.unpack(series.pack_rows(*lists))) == rows_of(p)
+
+
+COURSES = {
+    "even": lambda n, rng: np.arange(n, dtype=np.int64) * 7 - 3,
+    "one": lambda n, rng: np.full(n, -(2**63), np.int64),
+    "noise": lambda n, rng: rng.integers(-(2**63), 2**63 - 1, n, endpoint=True),
+    "rising": lambda n, rng: np.cumsum(rng.integers(0, 300, n)),
+    "falling": lambda n, rng: -np.cumsum(rng.integers(0, 70_000, n)),
+    "ends": lambda n, rng: np.where(rng.random(n) < 0.5, -(2**63), 2**63 - 1),
+}
+
+
+@given(
+    st.sampled_from([1025, 1026, 4095, 4096, 65_535]), st.sampled_from(sorted(COURSES)), st.sampled_from(sorted(COURSES)),
+    st.sampled_from(sorted(COURSES)), st.integers(0, 99),
+)  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_many_points_come_back_to_the_last_bit(n: int, steps: str, times: str, values: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    bits = COURSES[values](n, rng).astype(np.int64)  # any bits at all: NaNs with a payload, infinities, denormals
+    p = series.Points(COURSES[steps](n, rng), COURSES[times](n, rng), bits.view(np.float64))
+    packed = series.pack(p)
+    found = series.unpack(packed)
+    assert packed[0] == planes.CODEC
+    assert (found.steps == p.steps).all() and (found.times == p.times).all()
+    assert found.values.tobytes() == p.values.tobytes()
+
+
+def test_chunks_of_older_versions_are_read() -> None:
+    n = 4096
+    p = series.Points(np.arange(n), np.arange(n) * 3, np.sin(np.arange(n)))
+    columns = [np.diff(p.steps, prepend=0), np.diff(p.times, prepend=0), p.values.view(np.int64)]
+    laid = b"".join(np.ascontiguousarray(c.view(np.uint8).reshape(n, 8).T).tobytes() for c in columns)
+    found = series.unpack(bytes([series.SHUFFLED]) + struct.pack("<I", n) + zlib.compress(laid, 1))
+    assert rows_of(found) == rows_of(p)
+
+
+def test_steps_that_rise_evenly_take_no_room() -> None:
+    n = 4096
+    p = series.Points(np.arange(n), 1_700_000_000_000 + np.arange(n), np.random.default_rng(1).normal(size=n))
+    assert len(series.pack(p)) < 7.3 * n
 
 
 @given(

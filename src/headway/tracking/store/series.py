@@ -1,7 +1,8 @@
 """Series of points as bytes: columns of step, time and value, packed, sketched and thinned. Pure.
 
 A chunk is one codec byte and its columns. 0: raw, for a few points. 1: differences of steps and times, the bytes of each
-column laid out by significance (all high bytes first, as they hardly change), deflated. Values are never rounded.
+column laid out by significance (all high bytes first, as they hardly change), deflated. 2, for many points: the same, but each of
+the 24 planes of bytes for itself (`planes.py`), which is five times as quick to read. Values are never rounded.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from headway.tracking.store import planes
+from headway.tracking.store.planes import Floats, Ints
 
 RAW, SHUFFLED = 0, 1
 FULL = 4096  # points of a merged chunk
@@ -74,6 +74,8 @@ def pack(p: Points) -> bytes:
     if len(p) <= _FEW:
         columns = (p.steps.tobytes(), p.times.tobytes(), p.values.tobytes())
         return bytes([RAW]) + b"".join(columns)
+    if planes.LEAST <= len(p) <= planes.MOST:
+        return planes.pack(p.steps, p.times, p.values)
     parts = [_shuffle(_differences(p.steps)), _shuffle(_differences(p.times)), _shuffle(p.values.view(np.int64))]
     return bytes([SHUFFLED]) + struct.pack("<I", len(p)) + zlib.compress(b"".join(parts), 1)
 
@@ -87,6 +89,8 @@ def unpack(data: bytes) -> Points:
             np.frombuffer(data, np.int64, n, 1 + 8 * n),
             np.frombuffer(data, np.float64, n, 1 + 16 * n),
         )
+    if data[0] == planes.CODEC:
+        return Points(*planes.unpack(data))
     if data[0] != SHUFFLED:
         raise ValueError(f"unknown codec {data[0]} of a chunk")
     (n,) = struct.unpack_from("<I", data, 1)
