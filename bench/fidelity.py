@@ -1,11 +1,12 @@
-"""Does capture change what programs do? Runs each script of a folder plainly and captured, one after the other.
+"""Does capture change what programs do? Runs each script of a folder plainly and captured, side by side on two cores.
 
-    python bench/fidelity.py FOLDER [--python PY] [--match TEXT] [--every N] [--timeout S] [--budget S] [--json OUT]
+    python bench/fidelity.py FOLDER [--python PY] [--match TEXT] [--timeout S] [--budget S] [--json OUT]
 
 Compared are the exit status, standard output, standard error, and the state of the random number generators at the end
-(random, numpy, torch). A script whose two plain runs differ from each other is set aside as one that varies by itself;
-so are the parts of a line that tell time or a memory address. Seeds are pinned from outside for both runs. Exit status 1
-means that some script differs.
+(random, numpy, torch). A script that differs runs twice more plainly: what differs between plain runs is set aside as a
+script that varies by itself; so are the parts of a line that tell time or a memory address. Seeds are pinned from outside
+for all runs. A script that fails plainly for want of a download or a package, or takes too long, is "not run". With `--json`
+what the file has is not run again: the bench goes on where it was stopped. Exit status 1 means that some script differs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -54,6 +56,10 @@ _VARYING = re.compile(
     r"|(?:time|elapsed|duration|took|in|runtime)\D{0,12}\d+\.\d+(?:e-?\d+)?|\d\d:\d\d(?::\d\d(?:\.\d+)?)?|\[\d+/\d+[^\]]*\]",
     re.IGNORECASE,
 )
+_TOO_LONG = (-signal.SIGXCPU, -signal.SIGKILL)
+_WANTING = re.compile(
+    r"URLError|HTTPError|RemoteDisconnected|ConnectionError|gaierror|unreachable|ModuleNotFoundError|not found in|No such file"
+)
 
 
 @dataclass
@@ -70,10 +76,10 @@ class Ran:
 
 @dataclass
 class Row:
-    """What the pair of runs of one script showed."""
+    """What the runs of one script showed."""
 
     script: str
-    verdict: str  # same, differs, varies, failed
+    verdict: str  # same, differs, varies, not run
     code: list[int | str]
     differs: list[str] = field(default_factory=list)
     first: str = ""
@@ -84,23 +90,20 @@ class Row:
 
 
 class Pairs:
-    """Runs scripts in copies of their folder."""
+    """Runs scripts in two copies of their folder, whose paths are of one length, and told as one."""
 
     def __init__(self, folder: Path, python: str, timeout: float) -> None:
         self.folder, self.python, self.timeout = folder, python, timeout
         self.base = Path(tempfile.mkdtemp(prefix="headway-fidelity-"))
         (self.base / "site").mkdir()
         (self.base / "site" / "sitecustomize.py").write_text(SEEDS + ENTRY)
-        for name in ("plain", "captured"):
+        for name in ("plain", "watch"):
             shutil.copytree(folder, self.base / name / "work", symlinks=True, ignore_dangling_symlinks=True)
 
-    def run(self, script: Path, captured: bool) -> Ran:
-        """Both runs see the same paths: the copy is moved to one place for the time it runs."""
-        home, place = self.base / ("captured" if captured else "plain") / "work", self.base / "here"
-        home.rename(place)
-        streams, spool = self.base / "streams", self.base / "spool"
+    def run(self, script: Path, name: str, spool: Path | None) -> Ran:
+        home = self.base / name
+        streams = home / "streams"
         streams.unlink(missing_ok=True)
-        shutil.rmtree(spool, ignore_errors=True)
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "HEADWAY"))}
         keep |= {
             "PYTHONPATH": str(self.base / "site"),
@@ -109,45 +112,62 @@ class Pairs:
             "MPLBACKEND": "Agg",
         }
         keep |= {"FIDELITY_STREAMS": str(streams), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
-        if captured:
+        if spool is not None:
+            shutil.rmtree(spool, ignore_errors=True)
             keep |= {"HEADWAY_SPOOL": str(spool), "HEADWAY_RUNTIME": str(SOURCE)}
-        before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-        where = place / script.relative_to(self.folder)
-        try:
-            done = subprocess.run(
-                [self.python, where.name], cwd=where.parent, env=keep, capture_output=True, text=True, errors="replace",
-                timeout=20 * self.timeout, check=False, stdin=subprocess.DEVNULL, preexec_fn=self._limit,
-            )  # fmt: skip
-            code: int | str = done.returncode
-            out, err = done.stdout, done.stderr
-        except subprocess.TimeoutExpired:
-            code, out, err = "timeout", "", ""
-        finally:
-            place.rename(home)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return Ran(code, out, err, streams.read_text() if streams.exists() else "", time.monotonic() - started, cpu)
-
-    def _limit(self) -> None:
-        """So many seconds of CPU, so that a busy machine makes no difference."""
-        resource.setrlimit(resource.RLIMIT_CPU, (int(self.timeout), int(self.timeout) + 5))
+        where = home / "work" / script.relative_to(self.folder)
+        with (home / "out").open("wb") as out, (home / "err").open("wb") as err:
+            began = time.monotonic()
+            child = subprocess.Popen(
+                [self.python, where.name], cwd=where.parent, env=keep, stdin=subprocess.DEVNULL, stdout=out, stderr=err
+            )
+            # Seconds of CPU, so that a busy machine makes no difference.
+            resource.prlimit(child.pid, resource.RLIMIT_CPU, (int(self.timeout), int(self.timeout) + 5))
+            code, cpu = _wait(child, began + 10 * self.timeout)
+        told, wrong = ((home / n).read_text(errors="replace").replace(str(home), "HERE") for n in ("out", "err"))
+        return Ran(code, told, wrong, streams.read_text() if streams.exists() else "", time.monotonic() - began, cpu)
 
     def pair(self, script: Path) -> Row:
-        plain = self.run(script, captured=False)
-        if plain.code in ("timeout", -signal.SIGXCPU):
-            return Row(str(script.relative_to(self.folder)), "failed", [plain.code], ["takes too long"])
-        captured = self.run(script, captured=True)
-        row = Row(
-            str(script.relative_to(self.folder)), "same", [plain.code, captured.code], *_differences(plain, captured)
-        )
-        row.seconds = [round(plain.seconds, 2), round(captured.seconds, 2)]
-        row.cpu = [round(plain.cpu, 2), round(captured.cpu, 2)]
-        row.facts = sum(p.read_text(errors="replace").count("\n") for p in (self.base / "spool").glob("facts.*"))
-        row.notes = _notes(self.base / "spool")
-        if row.differs:
-            again, _ = _differences(plain, self.run(script, captured=False))
-            row.verdict = "differs" if set(row.differs) - set(again) else "varies"
+        name, spool = str(script.relative_to(self.folder)), self.base / "spool"
+        with ThreadPoolExecutor(2) as pool:
+            one = pool.submit(self.run, script, "plain", None)
+            other = pool.submit(self.run, script, "watch", spool)
+            plain, watched = one.result(), other.result()
+        row = Row(name, "same", [plain.code, watched.code], *_differences(plain, watched))
+        row.seconds = [round(plain.seconds, 2), round(watched.seconds, 2)]
+        row.cpu = [round(plain.cpu, 2), round(watched.cpu, 2)]
+        row.facts = sum(p.read_text(errors="replace").count("\n") for p in spool.glob("facts.*"))
+        row.notes = _notes(spool)
+        why = _not_run(plain)
+        if why and (plain.code == watched.code or plain.code in _TOO_LONG):
+            row.verdict, row.first = "not run", why
+        elif row.differs:
+            for place in ("plain", "watch"):
+                again, _ = _differences(plain, self.run(script, place, None))
+                row.differs = [d for d in row.differs if d not in again]
+            row.verdict = "differs" if row.differs else "varies"
         return row
+
+
+def _wait(child: subprocess.Popen[bytes], until: float) -> tuple[int | str, float]:
+    """The exit status, "timeout" where it had to be killed; and the processor seconds of the process itself."""
+    while True:
+        pid, status, used = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            child.returncode = os.waitstatus_to_exitcode(status)
+            return child.returncode, used.ru_utime + used.ru_stime
+        if time.monotonic() > until:
+            child.kill()
+            until = float("inf")
+        time.sleep(0.02)
+
+
+def _not_run(plain: Ran) -> str:
+    """Why the plain run tells nothing; "" when it does."""
+    if plain.code in _TOO_LONG:
+        return "takes too long"
+    last = plain.err.strip().splitlines()[-1:] if plain.code else []
+    return last[0][:200] if last and _WANTING.search(last[0]) else ""
 
 
 def _notes(spool: Path) -> list[str]:
@@ -190,21 +210,24 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--match", default="", help="only scripts whose path has this text")
-    parser.add_argument("--every", type=int, default=1, help="only each N-th script")
     parser.add_argument("--timeout", type=float, default=60, help="seconds of CPU for one run")
     parser.add_argument("--budget", type=float, default=1e9, help="start no script after so many seconds")
-    parser.add_argument("--json", type=Path, help="a file that gets one JSON object a script")
+    parser.add_argument(
+        "--json", type=Path, help="a file that gets one JSON object a script; what it has is not run again"
+    )
     options = parser.parse_args()
-    scripts = [
-        p for p in sorted(options.folder.rglob("*.py")) if options.match in str(p) and not p.name.startswith("_")
-    ]
-    pairs = Pairs(options.folder.resolve(), options.python, options.timeout)
-    rows: list[Row] = []
+    folder = options.folder.resolve()
+    scripts = [p for p in sorted(folder.rglob("*.py")) if options.match in str(p) and not p.name.startswith("_")]
+    rows = [Row(**json.loads(line)) for line in options.json.read_text().splitlines()] if _has(options.json) else []
+    done = {row.script for row in rows}
+    pairs = Pairs(folder, options.python, options.timeout)
     started = time.monotonic()
-    for script in scripts[:: options.every]:
+    for script in scripts:
+        if str(script.relative_to(folder)) in done:
+            continue
         if time.monotonic() - started > options.budget:
             break
-        row = pairs.pair(script.resolve())
+        row = pairs.pair(script)
         rows.append(row)
         told = f"{row.verdict:8} {row.script}  {row.code}  cpu {row.cpu}  {' '.join(row.differs)}  {row.first}"
         print(told + "".join(f"\n         ! {n}" for n in row.notes), flush=True)
@@ -212,9 +235,13 @@ def main() -> int:
             with options.json.open("a") as stream:
                 stream.write(json.dumps(asdict(row)) + "\n")
     shutil.rmtree(pairs.base, ignore_errors=True)
-    counts = {v: sum(r.verdict == v for r in rows) for v in ("same", "differs", "varies", "failed")}
+    counts = {v: sum(r.verdict == v for r in rows) for v in ("same", "differs", "varies", "not run")}
     print(f"{len(rows)} of {len(scripts)} scripts: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
     return 1 if counts["differs"] else 0
+
+
+def _has(path: Path | None) -> bool:
+    return path is not None and path.exists()
 
 
 if __name__ == "__main__":
