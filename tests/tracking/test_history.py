@@ -13,16 +13,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from headway.storage import direct
 from headway.storage.database import Database
 from headway.tracking import service
 from headway.tracking.show import charts
-from headway.tracking.store import history, merge, series
+from headway.tracking.store import history, keys, merge, samples, series
 from headway.tracking.store.record import Metric
 from headway.tracking.store.series import Points, points
 from tests.tracking.test_store import ADA, known, new_run
 
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 POINT = st.tuples(st.integers(-3, 25), st.integers(0, 2), st.sampled_from([math.nan, -1.0, 0.0, 0.5, 2.0, math.inf]))
+CHUNK = direct.Sql(
+    "INSERT INTO series_chunks (run_id, key_id, points, step_low, step_high, data, sketch) VALUES (?, ?, ?, ?, ?, ?b, ?b)"
+)
 BATCHES = st.lists(st.lists(POINT, min_size=1, max_size=9), min_size=1, max_size=7)
 
 # What `SqlAlchemyStore._sample_rows_with_window_functions` of mlflow 3.17 makes of its table of metrics.
@@ -95,19 +99,72 @@ def test_series_are_read_as_plain_lists(
                 break
         assert paged == found
         for _ in range(2):  # the second answer is the one that was kept
-            sample = history.sampled(db, [run.id], "m", low=None, high=None, most=most)[run.id]
+            sample = samples.sampled(db, [run.id], "m", low=None, high=None, most=most)[run.id]
             assert rows(sample) == as_mlflow(told, most, -9, 99)
-        sample = history.sampled(db, [run.id], "m", low=low, high=high, most=most)[run.id]
+        sample = samples.sampled(db, [run.id], "m", low=low, high=high, most=most)[run.id]
         assert rows(sample) == as_mlflow(told, most, low, high)
 
 
 @pytest.mark.parametrize("count", [1, 2, 999, 1000, 1001, 2499, 2501, 4096, 12_289, 300_000, 1_000_001])
 @pytest.mark.parametrize("most", [1, 2, 1000, 2500])
 def test_a_sample_has_the_ranks_of_ntile(count: int, most: int) -> None:
-    places = history.by_rank(count, most)
+    places = samples.by_rank(count, most)
     assert len(places) == min(count, most) and places[-1] == count - 1
     sizes = [count // most + (part < count % most) for part in range(min(count, most))]
     assert places[:-1].tolist() == np.cumsum([0, *sizes])[: len(places) - 1].tolist()
+
+
+def chunks(database: Database, layout: list[tuple[Points, bool]]) -> Any:
+    """A run whose series `m` lies in these chunks, folded (and sketched) or loose."""
+    run = new_run(database)
+    with database.write() as db:
+        key = keys.ensure(db, ["m"])["m"]
+        for p, folded in layout:
+            low, high, mark = int(p.steps.min()), int(p.steps.max()), series.sketch(p) if folded else None
+            direct.of(db).run(CHUNK, (run.id, key, len(p), low, high, series.pack(p), mark))
+    return run
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=40), folded=st.lists(st.booleans(), min_size=40, max_size=40),
+    gaps=st.lists(st.integers(-60, 5), min_size=40, max_size=40), tied=st.booleans(), most=st.sampled_from([1, 7, 40, 300, 2500]),
+    bounds=st.tuples(st.integers(-50, 900), st.integers(-50, 900)), held=st.sampled_from([0, 50, 100_000]),
+)  # fmt: skip
+def test_a_sample_is_mlflows_however_the_chunks_lie(
+    database: Database, lengths: list[int], folded: list[bool], gaps: list[int], tied: bool, most: int,
+    bounds: tuple[int, int], held: int,
+) -> None:  # fmt: skip
+    layout, told, start = [], [], 0
+    for at, n in enumerate(lengths):
+        start += 1 + max(gaps[at], -n if at % 3 else 0)  # next to each other, apart, or far back into those before
+        steps = start + np.arange(n) // (3 if tied else 1)
+        p = Points(steps, steps % 2, np.where(np.arange(n) % 9 == 8, np.nan, np.arange(n) % 5 / 2.0 + at))
+        p = series.ordered(p)
+        layout.append((p, folded[at]))
+        told += list(zip(p.steps.tolist(), p.times.tolist(), p.values.tolist(), strict=True))
+        start = int(p.steps[-1])
+    run, (low, high) = chunks(database, layout), sorted(bounds)
+    with pytest.MonkeyPatch.context() as patch, database.read() as db:
+        patch.setattr(samples, "_HELD", held)
+        for its_low, its_high in ((None, None), (low, high)):
+            found = samples.sampled(db, [run.id], "m", low=its_low, high=its_high, most=most)[run.id]
+            wanted = as_mlflow(told, most, -(2**62) if its_low is None else low, 2**62 if its_high is None else high)
+            assert rows(found) == wanted
+
+
+def test_a_sample_reads_only_the_chunks_that_hold_a_wanted_point(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = np.arange(4000)
+    cuts = [slice(at, at + 100) for at in range(0, 4000, 100)]
+    run = chunks(database, [(Points(steps[c], steps[c], steps[c] / 2), True) for c in cuts])
+    read: list[int] = []
+    unpack = series.unpack
+    monkeypatch.setattr(series, "unpack", lambda data: read.append(1) or unpack(data))
+    with database.read() as db:
+        found = samples.sampled(db, [run.id], "m", low=None, high=None, most=5)[run.id]
+    assert found.steps.tolist() == [0, 800, 1600, 2400, 3999] and len(read) == 5
 
 
 @pytest.fixture

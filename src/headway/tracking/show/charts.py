@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from headway.tracking import limits
 from headway.tracking.find.query import RunRow
 from headway.tracking.show import bands, runtable
-from headway.tracking.store import history, series
+from headway.tracking.store import history, samples, series
 from headway.tracking.store.readout import RunFacts
 
 AXES = ("step", "time", "relative")
@@ -65,7 +65,7 @@ def bands_of(
     """For each group of runs (name to the runs' numbers) the mean of a metric and the band around it, aligned on steps."""
     runs = [run for group in groups.values() for run in group]
     bounds = {"low": _step(low, math.ceil), "high": _step(high, math.floor)}
-    points = history.sampled(db, runs, key, **bounds, most=history.CHART)
+    points = samples.sampled(db, runs, key, **bounds, most=history.CHART)
     found = []
     for name, its in groups.items():
         curves = [points[run] for run in its if len(points[run])]

@@ -1,12 +1,12 @@
 """A chunk's columns as planes of bytes, each packed as suits it. Pure.
 
-The eight bytes of a 64-bit number are eight planes of a column: the high ones hardly change, the low ones of a noisy value can't be
-compressed at all. Packed together, the deflater spends its time on the noise. Here a plane that is one byte all along is that
-byte, one that deflates is deflated, and the rest is as it is. Of steps and times the differences are packed; of steps that rise evenly
-nothing is left but two numbers.
+The eight bytes of a 64-bit number are eight planes of a column: the high ones hardly change, the low ones of a noisy value
+can't be compressed at all. Packed together, the deflater spends its time on the noise. Here a plane that is one byte all along
+is that byte, one that deflates is deflated, and the rest is as it is. Of steps and times the differences are packed; of steps
+that rise evenly nothing is left but two numbers.
 
-Layout, little-endian: codec (1 byte), number of points (4), first step (8), first time (8), the sizes of the 24 planes (2 each; 1: the
-byte that all are, as many as there are points: as it is, else deflated), the planes.
+Layout, little-endian: codec (1 byte), number of points (4), first step (8), first time (8), the sizes of the 24 planes (2 each;
+1: the byte that all are, as many as there are points: as it is, else deflated), the planes.
 """
 
 from __future__ import annotations

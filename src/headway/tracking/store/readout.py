@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, bindparam, text
 from sqlalchemy.orm import Session
 
+from headway.storage import direct
+from headway.storage.direct import Direct
 from headway.tracking.store import keys
 
 _IN: Any = bindparam("runs", expanding=True)
@@ -167,9 +169,9 @@ _kept: WeakKeyDictionary[Engine, dict[str, Any]] = WeakKeyDictionary()
 _DOCUMENT_BYTES = 32 << 20
 
 
-def of_engine(db: Session, name: str, make: Callable[[], T]) -> T:
+def of_engine(db: Session | Direct, name: str, make: Callable[[], T]) -> T:
     """What this process keeps about this database under a name; made when it is first asked for."""
-    mine = _kept.setdefault(db.get_bind().engine, {})
+    mine = _kept.setdefault(direct.of(db).engine, {})
     found: T = mine[name] if name in mine else mine.setdefault(name, make())
     return found
 

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from headway.engines.host import Host
 from headway.errors import BadInput
 from headway.tracking import inputs, limits, service
-from headway.tracking.store import history, readout, record
+from headway.tracking.store import history, readout, record, samples
 from headway.tracking.wire import documents, shapes
 from headway.tracking.wire.call import Call, endpoint, respond
 from headway.tracking.wire.experiments import view
@@ -65,8 +65,10 @@ def search(call: Call, db: Session) -> bytes:
     texts = documents.documents(db, found.rows)
     if not texts:
         return b"{}"
-    tail = b',"next_page_token":' + orjson.dumps(found.token) if found.token else b""
-    return b'{"runs":[' + b",".join(texts) + b"]" + tail + b"}"
+    tail = b'],"next_page_token":' + orjson.dumps(found.token) + b"}" if found.token else b"]}"
+    texts[0] = b'{"runs":[' + texts[0]  # so that a quarter of a megabyte is copied once
+    texts[-1] += tail
+    return b",".join(texts)
 
 
 def _experiment_ids(call: Call, db: Session) -> list[Any]:
@@ -202,7 +204,7 @@ def get_history_interval(call: Call, db: Session) -> bytes:
     if low is not None and high is not None and low > high:
         raise BadInput(f"end_step must be greater than start_step. Found start_step={low} and end_step={high}.")
     rows = [service.get_run(db, call.who, one) for one in ids]
-    found = history.sampled(db, [r.id for r in rows], key, low=low, high=high, most=most)
+    found = samples.sampled(db, [r.id for r in rows], key, low=low, high=high, most=most)
     metrics = [point for row in rows for point in shapes.points(key, found[row.id], row.uuid)]
     return orjson.dumps(shapes.filled(metrics=metrics))
 
