@@ -4,7 +4,8 @@ SQLite runs in WAL mode with `synchronous=FULL`, so a commit that returned survi
 time; a lock in this process makes our own writers queue instead of polling the file, `BEGIN IMMEDIATE` makes a transaction
 that will write take its place at its first statement, and other processes are waited for up to five seconds.
 
-Many small writes share a commit: `group` (see `storage/group.py`).
+Many small writes share a commit: `group` (see `storage/group.py`). What is asked many times a second is read by `look`, without
+a session (see `storage/reading.py`).
 
 The lock is taken by the thread that runs the first statement and given back by whichever thread ends the transaction: a
 request's commit does not happen on its handler's thread.
@@ -32,6 +33,7 @@ from headway.events import Event
 from headway.storage import direct
 from headway.storage.direct import Direct, Sql
 from headway.storage.group import CommitFailed, Group
+from headway.storage.reading import Readers
 
 T = TypeVar("T")
 log = logging.getLogger("headway.database")
@@ -71,6 +73,7 @@ class Database:
         self.on_commit = on_commit
         self.engine = _sqlite_engine(url) if self.sqlite else _postgres_engine(url)
         self._write_lock = threading.Lock() if self.sqlite else None
+        self._readers = Readers(self.engine)
         self._writer = _Writer(self)
         self._group = Group(self._writer.begin)
 
@@ -82,6 +85,22 @@ class Database:
                 yield session  # its close rolls back; what was loaded stays readable
             except OperationalError as error:
                 raise _known(error) from error
+
+    def look(self, work: Callable[[Direct], T]) -> T:
+        """The result of `work(direct)`, read on one snapshot without a session: for hot paths. It may be run again."""
+        try:
+            return self._readers.look(work)
+        except OperationalError as error:
+            raise _known(error) from error
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[Direct]:
+        """As `look`, for an answer that is read while it is sent."""
+        try:
+            with self._readers.open() as direct:
+                yield direct
+        except OperationalError as error:
+            raise _known(error) from error
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
@@ -149,6 +168,7 @@ class Database:
         """End the writer thread and give all connections back."""
         self._group.close()
         self._writer.close()
+        self._readers.close()
         self.engine.dispose()
 
     def _announce(self, session: Session) -> None:
@@ -309,7 +329,15 @@ def _sqlite_engine(url: str) -> Engine:
 
 
 def _postgres_engine(url: str) -> Engine:
-    return create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, isolation_level="READ COMMITTED")
+    engine = create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True, isolation_level="READ COMMITTED")
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _: object) -> None:
+        # Our statements are short walks along indexes. Starting workers or compiling one takes longer than most of them do.
+        connection.execute("SET max_parallel_workers_per_gather = 0; SET jit = off; SET random_page_cost = 1.1")
+        connection.commit()
+
+    return engine
 
 
 def _known(error: OperationalError) -> HeadwayError:
