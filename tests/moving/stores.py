@@ -102,7 +102,48 @@ def fill(uri: str, folder: Path, name: str = "flowers") -> dict[str, str]:
     registry.create_registered_model("greet", [RegisteredModelTag(prompt, "true")])
     text = [ModelVersionTag(prompt, "true"), ModelVersionTag("mlflow.prompt.text", "Hello {{name}}")]
     registry.create_model_version("greet", "dummy-source", None, text)
-    return {"experiment": name, "parent": parent, "child": child, "model": model.model_id, "removed": removed}
+    ids = {"experiment": name, "parent": parent, "child": child, "model": model.model_id, "removed": removed}
+    return ids | _traced(client, experiment)
+
+
+def _traced(client: Any, experiment: str) -> dict[str, str]:
+    """A trace with all that one can have, and one that failed."""
+    import mlflow
+    from mlflow.entities import SpanEvent
+
+    root = mlflow.start_span_no_context(
+        "answer ü", "AGENT", inputs={"question": "why? \"ü\""}, experiment_id=experiment,
+        tags={"team": "a: b"}, metadata={"mlflow.trace.session": "s1", "mlflow.trace.user": "bo"},
+    )  # fmt: skip
+    chat = mlflow.start_span_no_context(
+        "chat", "CHAT_MODEL", parent_span=root, attributes={"n": 3, "deep": {"a": [1, None]}}
+    )
+    chat.set_attribute("mlflow.chat.tokenUsage", {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12})
+    chat.add_event(SpanEvent("token", attributes={"at": 1}))
+    chat.end(outputs="42")
+    root.end(outputs={"answer": 42})
+    failed = mlflow.start_span_no_context("broken", experiment_id=experiment)
+    failed.record_exception("no answer")
+    failed.end(status="ERROR")
+    mlflow.flush_trace_async_logging()
+    mlflow.log_feedback(trace_id=root.trace_id, name="good", value=True, rationale="as it is: ü", metadata={"by": "me"})
+    mlflow.log_expectation(trace_id=root.trace_id, name="wanted", value={"answer": [42]})
+    client.set_trace_tag(root.trace_id, "reviewed", "yes")
+    return {"trace": root.trace_id, "failed": failed.trace_id}
+
+
+@as_mlflow_warns
+def long_series(uri: str, name: str, size: int) -> str:
+    """An experiment with a run with a metric of many points; the run's id."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    client = MlflowClient(uri, uri)
+    run_id: str = client.create_run(client.create_experiment(name)).info.run_id
+    for at in range(0, size, 1000):
+        client.log_batch(run_id, [Metric("loss", 1 / (i + 1), 1_700_000_000_000 + i, i) for i in range(at, at + 1000)])
+    client.set_terminated(run_id)
+    return run_id
 
 
 @as_mlflow_warns
@@ -118,9 +159,11 @@ def everything(uri: str, workspace: str | None = None) -> dict[str, Any]:
         if experiment.name != "Default":
             runs = client.search_runs([experiment.experiment_id], max_results=1000)
             logged = client.search_logged_models([experiment.experiment_id])
+            traces = client.search_traces(locations=[experiment.experiment_id], include_spans=False)
             found["experiments"][experiment.name] = {
                 "tags": _ours(experiment.tags), "runs": {run.info.run_id: _run(client, run) for run in runs},
                 "logged": {one.model_id: _model(client, one) for one in logged},
+                "traces": {one.info.trace_id: _trace(client, one.info.trace_id) for one in traces},
             }  # fmt: skip
     for one in [
         *client.search_registered_models(),
@@ -172,6 +215,30 @@ def _model(client: Any, one: Any) -> dict[str, Any]:
         "name": one.name, "run": one.source_run_id, "status": str(one.status), "params": one.params, "tags": tags,
         "made": one.creation_timestamp, "metrics": metrics,
         "files": _files(lambda: True, lambda to: download_artifacts(f"models:/{one.model_id}", dst_path=to)),
+    }  # fmt: skip
+
+
+def _trace(client: Any, trace_id: str) -> dict[str, Any]:
+    from mlflow import get_trace
+
+    trace = get_trace(trace_id)
+    info = trace.info
+    where = ("mlflow.artifactLocation", "mlflow.trace.spansLocation", "mlflow.trace.infoFinalized")
+    judged = sorted(
+        (a.name, a.assessment_id, str(a.value), a.rationale or "", a.source.source_type, a.source.source_id, a.metadata or {},
+         a.create_time_ms)
+        for a in info.assessments
+    )  # fmt: skip
+    return {
+        "times": (info.request_time, info.execution_duration), "state": str(info.state), "judged": judged,
+        "previews": (info.request_preview, info.response_preview),
+        "tags": {k: v for k, v in info.tags.items() if k not in where},
+        "metadata": {k: v for k, v in info.trace_metadata.items() if k not in where},
+        "spans": [
+            (s.span_id, s.parent_id, s.name, s.start_time_ns, s.end_time_ns, str(s.status.status_code), s.status.description,
+             s.span_type, s.attributes, [(e.name, e.timestamp, e.attributes) for e in s.events])
+            for s in sorted(trace.data.spans, key=lambda s: (s.start_time_ns, s.span_id))
+        ],
     }  # fmt: skip
 
 

@@ -28,7 +28,8 @@ def mlruns(
     project: InProject = None,
     as_json: Json = False,
 ) -> None:
-    """Write the project as a store of MLflow: experiments, runs with whole histories, data, models, files, registry.
+    """Write the project as a store of MLflow: experiments, runs with whole histories, data, models, files, traces,
+    registry.
 
     A plain MLflow opens it (`MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri DIR`), moves it into a database of its
     own (`mlflow migrate-filestore`), and `headway import mlruns DIR` brings it into another headway. What such a folder
@@ -53,6 +54,7 @@ def _tell(report: Exported, folder: Path) -> None:
     output.pairs({
         "points": f"{report.points:,}", "files": f"{report.files:,} ({output.size(report.bytes)})",
         "logged models": report.logged_models or None,
+        "traces": report.traces or None,
         "registered": f"{report.versions} versions of {report.models} models" if report.models else None,
     })  # fmt: skip
     if report.left:

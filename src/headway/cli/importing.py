@@ -48,7 +48,8 @@ def mlruns(
     project: InProject = None,
     as_json: Json = False,
 ) -> None:
-    """Import a store of MLflow: experiments, runs with their ids, times and whole histories, data, models, files, registry.
+    """Import a store of MLflow: experiments, runs with their ids, times and whole histories, data, models, files, traces,
+    registry and prompts.
 
     Every run is compared with what was sent. Ctrl-C stops it; the same command goes on, and changes nothing that is there.
     What can't be taken is listed with the reason. Exits 1 if a run could not be brought over.
@@ -82,7 +83,8 @@ def _estimate(store: Store, slug: str, as_json: bool) -> None:
         known: dict[str, Any] = {"experiments": found.experiments, "runs": found.runs}
         if found.points >= 0:
             known |= {"points": f"{about}{found.points:,}", "files": f"{found.files:,} ({output.size(found.bytes)})"}
-        output.pairs(known | {"logged models": found.logged_models, "registered models": found.registered_models,
+        output.pairs(known | {"logged models": found.logged_models, "traces": found.traces or None,
+                              "registered models": found.registered_models,
                               "will take": f"about {output.took(seconds * 1000)}" if seconds is not None else None})  # fmt: skip
         output.say("Nothing was written.")
 
@@ -139,6 +141,12 @@ def _lines(total: int) -> Callable[[int, int, int], None]:
     return moved
 
 
+def _traces(report: Report) -> str | None:
+    if not report.traces and not report.traces_there:
+        return None
+    return f"{report.traces:,}" + (f" ({report.traces_there:,} more were there)" if report.traces_there else "")
+
+
 def _tell(report: Report, url: str, where: str) -> None:
     whole = "Stopped" if report.stopped else "Imported"
     output.say(
@@ -149,6 +157,7 @@ def _tell(report: Report, url: str, where: str) -> None:
         "points": f"{report.points:,}" + (f" ({report.repeated:,} that were there twice count once)" if report.repeated else ""),
         "parameters": f"{report.params:,}", "files": f"{report.files:,} ({output.size(report.bytes)})",
         "logged models": report.logged_models or None,
+        "traces": _traces(report),
         "registered": f"{report.versions} versions of {report.models} models" if report.models else None,
         "joined": ", ".join(report.joined), "renamed": ", ".join(f"{old} is {new}" for old, new in report.renamed.items()),
         "see": url,

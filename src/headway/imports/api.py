@@ -1,4 +1,4 @@
-"""Routes of an import: experiments, runs, their series as columns, logged models, registered models.
+"""Routes of an import: experiments, runs, their series as columns, logged models, traces, registered models.
 
 `headway import mlruns` speaks to them. Each call may be repeated: what is there already stays, and says so.
 """
@@ -18,13 +18,27 @@ from headway.models import bulk_import as registry
 from headway.people.guard import Signed
 from headway.people.rules import Who
 from headway.projects import service as projects
+from headway.traces import bulk_import as tracing
+from headway.traces.spans import clean
 from headway.tracking import bulk_import
 from headway.tracking.inputs import DatasetUse
 from headway.tracking.store import columns
 from headway.web.answers import docs_responses
-from headway.web.edge import Db, HostDep
+from headway.web.edge import Db, HostDep, ReadDb
 
 router = APIRouter(prefix="/api/v1/projects/{slug}/import", tags=["import"], responses=docs_responses())
+
+
+def _checked(value: Any) -> Any:
+    """The value, if it holds no text that a database can't keep. Raises `ValueError`."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+        text.encode()
+    except (UnicodeEncodeError, TypeError, RecursionError):
+        raise ValueError("It holds text that is not Unicode.") from None
+    if "\\u0000" in text:
+        raise ValueError("It holds a NUL character.")
+    return value
 
 
 class _Strict(BaseModel):
@@ -33,15 +47,7 @@ class _Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _storable(cls, value: Any) -> Any:
-        """No text that a database can't hold."""
-        try:
-            text = json.dumps(value, ensure_ascii=False)
-            text.encode()
-        except (UnicodeEncodeError, TypeError, RecursionError):
-            raise ValueError("It holds text that is not Unicode.") from None
-        if "\\u0000" in text:
-            raise ValueError("It holds a NUL character.")
-        return value
+        return _checked(value)
 
 
 class NewExperiment(_Strict):
@@ -114,6 +120,39 @@ class NewLoggedModel(_Strict):
     params: dict[str, str] = {}
     tags: dict[str, str] = {}
     metrics: list[dict[str, Any]] = []
+
+
+class TraceIds(_Strict):
+    """Traces by their ids."""
+
+    trace_ids: list[str] = Field(max_length=1000)
+
+
+class NewTrace(_Strict):
+    """A trace as it was: MLflow's `TraceInfoV3`, its spans as MLflow sends or keeps them, the runs it is linked to."""
+
+    experiment_id: int
+    info: dict[str, Any]
+    spans: list[dict[str, Any]] = Field([], max_length=20_000)
+    runs: list[str] = Field([], max_length=1000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """What a model said may hold a NUL character; it is taken out."""
+        return _checked(clean(value))
+
+
+class NewTraces(_Strict):
+    """Some traces, each kept whole or not at all."""
+
+    traces: list[NewTrace] = Field(max_length=500)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """Each trace sees to it."""
+        return value
 
 
 class NewVersion(_Strict):
@@ -202,6 +241,21 @@ def logged_model(who: Signed, db: Db, slug: str, body: NewLoggedModel) -> dict[s
     except (KeyError, TypeError, ValueError):
         raise BadInput("A metric of a model has key, value, time and step.", field="metrics") from None
     return {"state": found.state, "left": found.left}
+
+
+@router.post("/traces/absent")
+def absent_traces(who: Signed, db: ReadDb, slug: str, body: TraceIds) -> dict[str, Any]:
+    """Those of these traces that an import would bring: the spans of the others need not be sent."""
+    project = projects.by_slug(db, who, slug, "edit")
+    return {"absent": tracing.absent(db, who, project.id, body.trace_ids)}
+
+
+@router.post("/traces")
+def traces(who: Signed, db: Db, slug: str, body: NewTraces) -> dict[str, Any]:
+    """Traces with all that belongs to them: those that are `new`, those that were `there` and stay, and what can't be kept."""
+    project = projects.by_slug(db, who, slug, "edit")
+    found = tracing.take(db, who, project.id, [tracing.RecordedTrace(**dict(one)) for one in body.traces])
+    return {"new": found.new, "there": found.there, "left": [{"what": what, "why": why} for what, why in found.left]}
 
 
 @router.post("/models")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -19,15 +20,17 @@ from headway.moving.store import (
     LoggedModel,
     Registered,
     Run,
+    Trace,
     Version,
     columns,
     source_of,
     text,
 )
+from headway.moving.tracing import ARTIFACTS, PROMOTED, assessment_of, info_of, named, promoted, spans_from
 from headway.sdk.points import Columns
 
 _UNSERVED = {
-    "trace_info": "traces", "assessments": "assessments", "evaluation_datasets": "evaluation datasets", "webhooks": "webhooks",
+    "evaluation_datasets": "evaluation datasets", "webhooks": "webhooks",
     "scorers": "scorers", "issues": "issues", "jobs": "jobs", "label_schemas": "label schemas",
     "review_queues": "review queues", "secrets": "secrets of the gateway", "endpoints": "endpoints of the gateway",
     "mcp_servers": "MCP servers",
@@ -102,7 +105,7 @@ class SqliteStore:
             found.append(Experiment(text(number), name, row["creation_time"], row["last_update_time"], tags))
         for table, what in _UNSERVED.items():
             if table in self._columns and (count := self._count(table)):
-                self.left.append((f"{count} {what}", f"headway keeps no {what}"))
+                self.left.append((f"{count} {what}", f"an import does not take {what}"))
         return found
 
     def _count(self, table: str, where: str = "") -> int:
@@ -211,6 +214,43 @@ class SqliteStore:
         """See `Store`."""
         yield from self._places.files(model.place, self.left, f"model {model.model_id}")
 
+    def traces(self, experiment: Experiment) -> Iterator[Trace]:
+        """See `Store`."""
+        links: dict[str, list[str]] = {}
+        where = "WHERE source_type = 'trace' AND destination_type = 'run'"
+        for row in self._rows("entity_associations", "source_id destination_id", where):
+            links.setdefault(row["source_id"], []).append(row["destination_id"])
+        wanted = ("request_id timestamp_ms execution_time_ms status client_request_id request_preview response_preview"
+                  f" {PROMOTED}")  # fmt: skip
+        where = "WHERE experiment_id = ? ORDER BY timestamp_ms, request_id"
+        for row in self._rows("trace_info", wanted, where, int(experiment.id)):
+            trace_id = row["request_id"]
+            told = self._rows(
+                "assessments", "assessment_id name assessment_type value error created_timestamp last_updated_timestamp"
+                " source_type source_id span_id rationale overrides valid assessment_metadata",
+                "WHERE trace_id = ? ORDER BY created_timestamp, assessment_id", trace_id,
+            )  # fmt: skip
+            info = info_of(
+                trace_id, time=row["timestamp_ms"], took=row["execution_time_ms"], state=text(row["status"]),
+                tags=named(row) | self._pairs("trace_tags", "key", "value", "WHERE request_id = ?", trace_id),
+                metadata=promoted(row) | self._pairs("trace_request_metadata", "key", "value", "WHERE request_id = ?", trace_id),
+                client_request_id=row["client_request_id"], request_preview=row["request_preview"],
+                response_preview=row["response_preview"], assessments=[assessment_of(one) for one in told] or None,
+            )  # fmt: skip
+            yield Trace(trace_id, info, links.get(trace_id, []))
+
+    def spans(self, trace: Trace) -> list[dict[str, Any]]:
+        """See `Store`."""
+        rows = self._rows("spans", "content", "WHERE trace_id = ? ORDER BY start_time_unix_nano", trace.trace_id)
+        if rows:
+            return [json.loads(row["content"]) for row in rows]
+        return spans_from(self.trace_files(trace), trace, self.left)
+
+    def trace_files(self, trace: Trace) -> Iterator[File]:
+        """See `Store`."""
+        place = trace.info.get("tags", {}).get(ARTIFACTS, "")
+        yield from self._places.files(place, [], f"trace {trace.trace_id}")
+
     def registered(self) -> Iterator[Registered]:
         """See `Store`."""
         for row in self._rows(
@@ -261,6 +301,7 @@ class SqliteStore:
                 found.logged_models += 1
                 self._weigh(found, text(model["artifact_location"]))
             note(f"{found.runs} runs")
+        found.traces = self._count("trace_info") if "trace_info" in self._columns else 0
         found.registered_models = self._count("registered_models") if "registered_models" in self._columns else 0
         self.left.clear()
         return found

@@ -26,7 +26,9 @@ from headway.moving.store import (
     Registered,
     Run,
     Store,
+    Trace,
 )
+from headway.moving.tracing import ARTIFACTS, ATTACHED, LOCATION, SPANS_FILE
 from headway.sdk.points import Columns
 
 WORKERS = 3
@@ -47,6 +49,7 @@ class Exported:
     files: int = 0
     bytes: int = 0
     logged_models: int = 0
+    traces: int = 0
     models: int = 0
     versions: int = 0
     left: list[tuple[str, str]] = field(default_factory=list)
@@ -107,7 +110,32 @@ class Export:
         done = [pool.submit(self._run, run, place) for run in self._store.runs(experiment)]
         for one in done:
             one.result()
+        done = [pool.submit(self._trace, trace, place) for trace in self._store.traces(experiment)]
+        for one in done:
+            one.result()
         self.report.experiments += 1
+
+    def _trace(self, trace: Trace, experiment: Path) -> None:
+        place, what = experiment / "traces" / trace.trace_id, f"trace {trace.trace_id}"
+        told = dict(trace.info)
+        tags = told.pop("tags", {}) | {ARTIFACTS: self._uri(experiment.name, "traces", trace.trace_id, "artifacts")}
+        tags.pop(LOCATION, None)  # else MLflow would look for the spans in a database
+        self._texts(place / "tags", tags, what)
+        self._texts(place / "request_metadata", told.pop("trace_metadata", {}), what)
+        for one in told.pop("assessments", []):
+            self._write(place / "assessments" / f"{one['assessment_id']}.yaml", one)
+        told["trace_location"] = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment.name}}
+        if took := told.pop("execution_duration", ""):
+            told["execution_duration_ms"] = round(float(took.removesuffix("s")) * 1000)
+        self._write(place / "trace_info.yaml", told)
+        spans = json.dumps({"spans": self._store.spans(trace)}, ensure_ascii=False)
+        (place / "artifacts").mkdir()
+        (place / "artifacts" / SPANS_FILE).write_bytes(spans.encode("utf-8", "surrogatepass"))
+        if ATTACHED in spans:
+            self._files(place / "artifacts", self._store.trace_files(trace), what)
+        if trace.runs:
+            self.report.left.append((f"links of the {what} to {len(trace.runs)} runs", "MLflow's file store has none"))
+        self.report.traces += 1
 
     def _uri(self, *names: str) -> str:
         return self._folder.joinpath(*names).as_uri()

@@ -18,15 +18,17 @@ from headway.moving.store import (
     LoggedModel,
     Registered,
     Run,
+    Trace,
     Version,
     columns,
     source_of,
     text,
     time_of,
 )
+from headway.moving.tracing import ARTIFACTS, info_of_version_2, spans_from
 from headway.sdk.points import Columns
 
-META = "meta.yaml"
+META, TRACE = "meta.yaml", "trace_info.yaml"
 _LINE_BYTES = 26  # of a metric: time, value and step
 
 
@@ -73,8 +75,6 @@ class FileStore:
             yield self._run(place, meta, experiment.id, datasets)
         if deleted:
             self.left.append((f"{deleted} runs of {experiment.name}", "they are deleted"))
-        if traces := sum(1 for _ in folder.glob("traces/*")):
-            self.left.append((f"{traces} traces of {experiment.name}", "headway keeps no traces"))
 
     def _run_folders(self, folder: Path) -> Iterator[Path]:
         for place in sorted(folder.iterdir()):
@@ -158,6 +158,29 @@ class FileStore:
         place, uri = model.place
         yield from self._places.files(uri, self.left, f"model {model.model_id}", place / "artifacts")
 
+    def traces(self, experiment: Experiment) -> Iterator[Trace]:
+        """See `Store`."""
+        for path in sorted(self._folders[experiment.id].glob(f"traces/*/{TRACE}")):
+            place = path.parent
+            told = _yaml(path)
+            if tags := _texts(place / "tags"):
+                told["tags"] = tags
+            more = "trace_metadata" if "request_time" in told else "request_metadata"
+            told[more] = _texts(place / "request_metadata")
+            info = info_of_version_2(told)
+            if judged := [_yaml(one) for one in sorted((place / "assessments").glob("*.yaml"))]:
+                info["assessments"] = judged
+            yield Trace(place.name, info | {"trace_id": place.name}, [], place)
+
+    def spans(self, trace: Trace) -> list[dict[str, Any]]:
+        """See `Store`."""
+        return spans_from(self.trace_files(trace), trace, self.left)
+
+    def trace_files(self, trace: Trace) -> Iterator[File]:
+        """See `Store`."""
+        place = trace.info.get("tags", {}).get(ARTIFACTS, "")
+        yield from self._places.files(place, [], f"trace {trace.trace_id}", trace.place / "artifacts")
+
     def registered(self) -> Iterator[Registered]:
         """See `Store`."""
         for path in sorted((self.folder / "models").glob(f"*/{META}")):
@@ -184,6 +207,7 @@ class FileStore:
             for path in folder.glob("models/*/artifacts"):
                 found.logged_models += 1
                 _count(found, path)
+            found.traces += sum(1 for _ in folder.glob(f"traces/*/{TRACE}"))
             note(f"{found.runs} runs")
         found.registered_models = sum(1 for _ in (self.folder / "models").glob(f"*/{META}"))
         self.left.clear()
@@ -230,11 +254,14 @@ def _version(place: Path) -> Version | None:
 
 def _meta(folder: Path) -> dict[str, Any]:
     """`meta.yaml`. Raises `BadInput` for one that can't be read, naming it."""
+    return _yaml(folder / META)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
     try:
         import yaml
     except ModuleNotFoundError:
         raise BadInput("Reading mlruns folders needs PyYAML.", hint="pip install pyyaml") from None
-    path = folder / META
     try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         found = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506  both are safe loaders

@@ -1,4 +1,4 @@
-"""Sending a store to headway: experiments, models, runs, the registry, in this order; what fails is told, what is there stays.
+"""Sending a store to headway: experiments, models, runs, traces, the registry; what fails is told, what is there stays.
 
 A run is sent whole or is not there: its import is begun, filled, and finished once the server has compared the sums. So an
 import that was stopped goes on with the same command, and a second one of the same store changes nothing.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -17,13 +17,15 @@ from typing import Any
 
 from headway.errors import HeadwayError, NotFound
 from headway.moving.pool import let_go
-from headway.moving.store import Experiment, File, LoggedModel, Registered, Run, Store, cut
+from headway.moving.store import Experiment, File, LoggedModel, Registered, Run, Store, Trace, cut
+from headway.moving.tracing import ATTACHED, SPANS_FILE
 from headway.sdk import points as wire
 from headway.sdk.client import Client, part
 from headway.sdk.points import Columns
 
 WORKERS = 3
 BATCH = 200_000  # points of a request, 4.8 MB
+TRACES, TRACE_BYTES = 50, 4 << 20  # traces of a piece of work, and the size of a request
 _FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
 
@@ -43,6 +45,8 @@ class Report:
     files: int = 0
     bytes: int = 0
     logged_models: int = 0
+    traces: int = 0
+    traces_there: int = 0
     models: int = 0
     versions: int = 0
     renamed: dict[str, str] = field(default_factory=dict)
@@ -81,6 +85,7 @@ class Import:
                     number = self._experiment(experiment)
                     self._each(pool, self._store.logged_models(experiment), partial(self._model, number))
                     self._each(pool, self._store.runs(experiment), partial(self._run, number))
+                    self._each(pool, _pieces(self._store.traces(experiment)), partial(self._traces, number))
                 self._each(pool, self._store.registered(), self._registered)
             except KeyboardInterrupt:
                 self.report.stopped = True
@@ -262,6 +267,50 @@ class Import:
         self._files(base, self._store.model_files(model), _called(model), again=found["state"] == "there")
         self._add(logged_models=found["state"] == "new")
 
+    def _traces(self, number: int, traces: list[Trace]) -> None:
+        """Send those of some traces that are not there."""
+        wanted = set(self._post("traces/absent", {"trace_ids": [one.trace_id for one in traces]})["absent"])
+        self._add(traces_there=len(traces) - len(wanted))
+        batch: list[tuple[Trace, str]] = []
+        held = 0
+        for trace in traces:
+            if trace.trace_id not in wanted or self._stop.is_set():
+                continue
+            told = {"experiment_id": number, "info": trace.info, "spans": self._store.spans(trace), "runs": trace.runs}
+            body = json.dumps(told)
+            if (
+                ATTACHED in body
+            ):  # files need their trace, and a trace that has ended is whole: so it is begun, then ended
+                self._send_traces([(trace, json.dumps(told | {"info": trace.info | {"state": "IN_PROGRESS"}, "spans": []}))],
+                                  count=False)  # fmt: skip
+                files = (file for file in self._store.trace_files(trace) if file.path != SPANS_FILE)
+                self._files(f"{number}/traces/{trace.trace_id}/artifacts", files, _called(trace), again=True)
+            if held and held + len(body) > TRACE_BYTES:
+                self._send_traces(batch)
+                batch, held = [], 0
+            batch.append((trace, body))
+            held += len(body)
+        self._send_traces(batch)
+
+    def _send_traces(self, batch: list[tuple[Trace, str]], *, count: bool = True) -> None:
+        if not batch or self._stop.is_set():
+            return
+        body = f'{{"traces": [{", ".join(text for _, text in batch)}]}}'.encode()
+        headers = {"Content-Type": "application/json"}
+        try:
+            answer = self._client.request("POST", f"{self._base}/traces", body, headers=headers, again=True)
+        except HeadwayError as error:
+            if len(batch) == 1 or error.status in (401, 403, 503, 507):
+                raise
+            for one in batch:  # one of them is it: the others are taken
+                self._try(lambda only: self._send_traces([only], count=count), one)
+            return
+        found = json.loads(answer.body)
+        if count:
+            self._add(traces=len(found["new"]), traces_there=len(found["there"]))
+        for one in found["left"] if count else ():
+            self._left(f"of the trace {one['what']}", one["why"])
+
     def _registered(self, model: Registered) -> None:
         found = self._post("models", asdict(model) | {"origin": self._store.name})
         with self._lock:
@@ -277,7 +326,24 @@ def _quoted(path: str) -> str:
     return "/".join(part(name) for name in path.split("/"))
 
 
+def _pieces(traces: Iterable[Trace]) -> Iterator[list[Trace]]:
+    found: list[Trace] = []
+    for one in traces:
+        found.append(one)
+        if len(found) == TRACES:
+            yield found
+            found = []
+    if found:
+        yield found
+
+
 def _called(thing: Any) -> str:
+    if isinstance(thing, list):
+        return f"{len(thing)} traces from {thing[0].trace_id} on"
+    if isinstance(thing, tuple):
+        return _called(thing[0])
+    if isinstance(thing, Trace):
+        return f"trace {thing.trace_id}"
     if isinstance(thing, Run):
         return f"run {thing.run_id}"
     if isinstance(thing, LoggedModel):

@@ -18,19 +18,21 @@ from headway.moving.store import (
     LoggedModel,
     Registered,
     Run,
+    Trace,
     Version,
     columns,
     source_of,
     text,
     time_of,
 )
+from headway.moving.tracing import ARTIFACTS, LOCATION, info_of_version_2, spans_in
 from headway.sdk import points as wire
 from headway.sdk.address import Address, clean_url
 from headway.sdk.client import Client, part
 from headway.sdk.points import Columns
 
 Json = dict[str, Any]
-_API, _AJAX = "/api/2.0/mlflow", "/ajax-api/2.0/mlflow"
+_API, _AJAX, _TRACES = "/api/2.0/mlflow", "/ajax-api/2.0/mlflow", "/api/3.0/mlflow/traces"
 _FILES = "/api/2.0/mlflow-artifacts/artifacts"
 _SPOOL = 8 << 20
 _PROMPT = "tags.`mlflow.prompt.is_prompt`"
@@ -104,8 +106,8 @@ class RemoteStore:
             for one in self._pages(ask("ACTIVE_ONLY"), "experiments")
         ]  # fmt: skip
 
-    def _search(self, experiment: Experiment, most: int = 1000) -> Iterator[Json]:
-        body: Json = {"experiment_ids": [experiment.id], "max_results": most, "run_view_type": "ACTIVE_ONLY",
+    def _search(self, experiment: Experiment, view: str = "ACTIVE_ONLY") -> Iterator[Json]:
+        body: Json = {"experiment_ids": [experiment.id], "max_results": 1000, "run_view_type": view,
                       "filter": self._filter or None}  # fmt: skip
         yield from self._pages(lambda token: self._post(f"{_API}/runs/search", body | {"page_token": token}), "runs")
 
@@ -130,6 +132,8 @@ class RemoteStore:
                 time_of(info.get("end_time")), _pairs(data.get("params")), tags, uses, models,
                 (text(info.get("artifact_uri")), [metric["key"] for metric in data.get("metrics", [])]),
             )  # fmt: skip
+        if deleted := sum(1 for _ in self._search(experiment, "DELETED_ONLY")):
+            self.left.append((f"{deleted} runs of {experiment.name}", "they are deleted"))
 
     def series(self, run: Run) -> Iterator[tuple[str, Columns]]:
         """See `Store`."""
@@ -237,6 +241,76 @@ class RemoteStore:
 
         yield from self._walk(listing, opened, "", f"model {model.model_id}")
 
+    def traces(self, experiment: Experiment) -> Iterator[Trace]:
+        """See `Store`. Servers before MLflow 2.14 have none."""
+        linked: dict[str, list[str]] | None = None
+        for told in self._trace_infos(experiment):
+            linked = self._linked(experiment) if linked is None else linked
+            info = info_of_version_2(told)
+            yield Trace(info["trace_id"], info, linked.get(info["trace_id"], []))
+
+    def _trace_infos(self, experiment: Experiment, filter: str | None = None) -> Iterator[Json]:
+        place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment.id}}
+        body: Json = {"locations": [place], "max_results": 100, "order_by": ["timestamp_ms ASC"], "filter": filter}
+        old: Json = {
+            "experiment_ids": experiment.id,
+            "max_results": 100,
+            "order_by": "timestamp_ms ASC",
+            "filter": filter,
+        }
+        try:
+            yield from self._pages(
+                lambda token: self._post(f"{_TRACES}/search", body | {"page_token": token}), "traces"
+            )
+        except HeadwayError as error:
+            if error.status not in (400, 404, 405, 501):
+                raise
+            try:
+                yield from self._pages(lambda token: self._get(f"{_API}/traces", **old, page_token=token), "traces")
+            except HeadwayError as error:
+                if error.status not in (400, 404, 405, 501):
+                    raise
+
+    def _linked(self, experiment: Experiment) -> dict[str, list[str]]:
+        """Runs by the traces that were linked to them (evaluations do), beside the run that a trace came from."""
+        found: dict[str, list[str]] = {}
+        for run in self._search(experiment):
+            run_id = run["info"].get("run_id") or run["info"]["run_uuid"]
+            for one in self._trace_infos(experiment, f"attribute.run_id = '{run_id}'"):
+                if one.get("trace_metadata", {}).get("mlflow.sourceRun") != run_id and "trace_id" in one:
+                    found.setdefault(one["trace_id"], []).append(run_id)
+        return found
+
+    def spans(self, trace: Trace) -> list[Json]:
+        """See `Store`."""
+        why = ""
+        if trace.info.get("tags", {}).get(LOCATION) == "TRACKING_STORE":
+            try:
+                found: list[Json] = self._get(f"{_TRACES}/get", trace_id=trace.trace_id, allow_partial="true")[
+                    "trace"
+                ].get("spans", [])
+                return found
+            except (HeadwayError, KeyError) as error:
+                why = getattr(error, "message", "")
+        try:
+            return self._span_file(trace.trace_id)
+        except (HeadwayError, ValueError) as error:
+            why = why or getattr(error, "message", str(error))
+        self.left.append((f"spans of the trace {trace.trace_id}", why[:300]))
+        return []
+
+    def _span_file(self, trace_id: str) -> list[Json]:
+        with self._fetch(f"{_AJAX}/get-trace-artifact", request_id=trace_id) as file:
+            return spans_in(file.read())
+
+    def trace_files(self, trace: Trace) -> Iterator[File]:
+        """See `Store`."""
+        base = _inner(trace.info.get("tags", {}).get(ARTIFACTS, ""))
+        for entry in self._get(_FILES, path=base).get("files", []):
+            if not entry.get("is_dir"):
+                path = f"{_FILES}/{base}/{_quoted(entry['path'])}"
+                yield File(entry["path"], int(entry.get("file_size", -1)), _later(self._fetch, path))
+
     def registered(self) -> Iterator[Registered]:
         """See `Store`."""
         yield from self._registered("")
@@ -275,6 +349,7 @@ class RemoteStore:
         for experiment in self.experiments():
             found.experiments += 1
             found.runs += sum(1 for _ in self._search(experiment))
+            found.logged_models += sum(1 for _ in self.logged_models(experiment))
             note(f"{found.runs} runs")
         found.registered_models = sum(1 for _ in self.registered())
         self.left.clear()
@@ -293,6 +368,10 @@ class HeadwayStore(RemoteStore):
         """See `Store`."""
         if run.place[1]:
             yield from wire.unpack(self._client.request("GET", f"/api/v1/runs/{run.run_id}/points", timeout=600).body)
+
+    def spans(self, trace: Trace) -> list[Json]:
+        """See `Store`. As MLflow writes them to a file."""
+        return self._span_file(trace.trace_id)
 
 
 def _later(opened: Callable[[str], IO[bytes]], path: str) -> Callable[[], IO[bytes]]:

@@ -106,6 +106,16 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class Trace:
+    """A trace without its spans: MLflow's `TraceInfoV3` as its REST API tells it, and the runs it was linked to later."""
+
+    trace_id: str
+    info: dict[str, Any]
+    runs: list[str] = field(default_factory=list)
+    place: Any = None
+
+
+@dataclass(frozen=True)
 class File:
     """One file of a run or a model: its path in it, its size in bytes (-1: unknown), and how to open it."""
 
@@ -124,6 +134,7 @@ class Amount:
     files: int = 0
     bytes: int = 0
     logged_models: int = 0
+    traces: int = 0
     registered_models: int = 0
     exact: bool = True
 
@@ -154,6 +165,15 @@ class Store(Protocol):
 
     def model_files(self, model: LoggedModel) -> Iterator[File]:
         """Every file of a logged model."""
+
+    def traces(self, experiment: Experiment) -> Iterator[Trace]:
+        """Its traces."""
+
+    def spans(self, trace: Trace) -> list[dict[str, Any]]:
+        """The spans of a trace, in any of the forms that MLflow keeps or sends; none, and told, where they can't be had."""
+
+    def trace_files(self, trace: Trace) -> Iterator[File]:
+        """What was attached to the spans of a trace."""
 
     def registered(self) -> Iterator[Registered]:
         """The model registry."""

@@ -19,7 +19,6 @@ from headway.traces.tables import Assessment, Trace
 from headway.tracking import limits
 
 NAME, RATIONALE, VALUE = 250, 65_536, 65_536
-KINDS = ("feedback", "expectation", "issue")
 
 
 def create(db: Session, who: Who, trace_id: str, told: dict[str, Any]) -> Assessment:

@@ -51,7 +51,7 @@ def start(call: Call, db: Session) -> dict[str, Any]:
         response=_text(told, "response_preview"),
     )  # fmt: skip
     for one in told.get("assessments") or []:
-        assessments.keep(db, row, _assessment(one))
+        assessments.keep(db, row, shapes.parse_assessment(one))
     return {"trace": {"trace_info": shapes.info(facts.of(db, [row])[0])}}
 
 
@@ -236,42 +236,13 @@ def link_prompts(call: Call, db: Session) -> None:
 
 
 # ---------------------------------------------------------------- assessments
-def _assessment(told: Any) -> dict[str, Any]:
-    """What an `Assessment` of the wire says."""
-    if not isinstance(told, dict):
-        raise limits.wrong_type("assessment", told)
-    kind = next((kind for kind in assessments.KINDS if kind in told), None)
-    value, error = (None, None) if kind is None else shapes.parse_value(kind, told[kind])
-    given = told.get("source")
-    source: dict[str, Any] = given if isinstance(given, dict) else {}
-    times = {
-        name: shapes.parse_timestamp(told[field], field)
-        for name, field in (("created_at", "create_time"), ("updated_at", "last_update_time"))
-        if told.get(field)
-    }
-    details = told.get("metadata") or {}
-    if not isinstance(details, dict):
-        raise limits.wrong_type("assessment.metadata", details)
-    return {
-        "uuid": told.get("assessment_id"), "name": told.get("assessment_name"), "kind": kind, "value": value, "error": error,
-        "source_type": _source_type(source.get("source_type")), "source_id": source.get("source_id"),
-        "span_id": told.get("span_id"), "rationale": told.get("rationale"), "details": details,
-        "overrides": told.get("overrides"), "valid": told.get("valid"), **times,
-    }  # fmt: skip
-
-
-def _source_type(value: Any) -> str:
-    words = ("SOURCE_TYPE_UNSPECIFIED", "HUMAN", "LLM_JUDGE", "CODE")
-    return words[value] if isinstance(value, int) and 0 <= value < len(words) else str(value or words[0])
-
-
 def _shown(row: Any, trace_id: str) -> dict[str, Any]:
     return {"assessment": shapes.assessment(row, trace_id)}
 
 
 @endpoint("POST", "traces/{trace_id}/assessments")
 def create_assessment(call: Call, db: Session) -> dict[str, Any]:
-    told = _assessment(call.values.get("assessment"))
+    told = shapes.parse_assessment(call.values.get("assessment"))
     if told["kind"] is None:
         raise BadInput("An assessment holds one of feedback, expectation or issue.", field="assessment")
     return _shown(assessments.create(db, call.who, call.path["trace_id"], told | {"uuid": None}), call.path["trace_id"])
@@ -287,7 +258,7 @@ def get_assessment(call: Call, db: Session) -> dict[str, Any]:
 def update_assessment(call: Call, db: Session) -> dict[str, Any]:
     trace_id = call.path["trace_id"]
     row = assessments.change(
-        db, call.who, trace_id, call.path["assessment_id"], _assessment(call.values.get("assessment"))
+        db, call.who, trace_id, call.path["assessment_id"], shapes.parse_assessment(call.values.get("assessment"))
     )
     return _shown(row, trace_id)
 

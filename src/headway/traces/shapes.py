@@ -18,6 +18,7 @@ from headway.tracking.wire.shapes import filled, tags
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:\d\d)")
 _DURATION = re.compile(r"(-?)(\d{1,12})(?:\.(\d{1,9}))?s")
+KINDS = ("feedback", "expectation", "issue")  # of assessments
 STATES = ("STATE_UNSPECIFIED", "OK", "ERROR", "IN_PROGRESS")
 
 
@@ -167,7 +168,10 @@ def artifact(spans: list[Span]) -> dict[str, Any]:
                 "attributes": {
                     key: json.dumps(value, ensure_ascii=False) for key, value in content.get("attributes", {}).items()
                 },
-                "links": [],
+                "links": [
+                    {"trace_id": f"tr-{k['trace']}", "span_id": k["span"], "attributes": k["attributes"]}
+                    for k in content.get("links", [])
+                ],
             }
         )
     return {"spans": found}
@@ -212,3 +216,32 @@ def parse_value(kind: str, told: Any) -> tuple[Any, dict[str, Any] | None]:
             raise BadInput("The expectation's serialized value is not valid JSON.") from None
     error = told.get("error")
     return told.get("value"), error if isinstance(error, dict) else None
+
+
+def parse_assessment(told: Any) -> dict[str, Any]:
+    """What an `Assessment` of the wire says, as `assessments.keep` takes it. Raises `BadInput`."""
+    if not isinstance(told, dict):
+        raise limits.wrong_type("assessment", told)
+    kind = next((kind for kind in KINDS if kind in told), None)
+    value, error = (None, None) if kind is None else parse_value(kind, told[kind])
+    given = told.get("source")
+    source: dict[str, Any] = given if isinstance(given, dict) else {}
+    times = {
+        name: parse_timestamp(told[field], field)
+        for name, field in (("created_at", "create_time"), ("updated_at", "last_update_time"))
+        if told.get(field)
+    }
+    details = told.get("metadata") or {}
+    if not isinstance(details, dict):
+        raise limits.wrong_type("assessment.metadata", details)
+    return {
+        "uuid": told.get("assessment_id"), "name": told.get("assessment_name"), "kind": kind, "value": value, "error": error,
+        "source_type": _source_type(source.get("source_type")), "source_id": source.get("source_id"),
+        "span_id": told.get("span_id"), "rationale": told.get("rationale"), "details": details,
+        "overrides": told.get("overrides"), "valid": told.get("valid"), **times,
+    }  # fmt: skip
+
+
+def _source_type(value: Any) -> str:
+    words = ("SOURCE_TYPE_UNSPECIFIED", "HUMAN", "LLM_JUDGE", "CODE")
+    return words[value] if isinstance(value, int) and 0 <= value < len(words) else str(value or words[0])
