@@ -1,14 +1,16 @@
 """How headway grows: the same questions at 1,000, 10,000 and 100,000 runs (and a million when asked), in one run.
 
-    python bench/growth.py [--to 100000] [--metrics 50] [--params 20] [--names 0] [--points 1000000] [--postgres URL]
+    python bench/growth.py [--from 1000] [--to 100000] [--metrics 50] [--params 20] [--names 0] [--points 1000000]
+                           [--postgres URL] [--keep FOLDER]
 
 For each size a fresh server (`headway up`) is started, runs are written straight into its tables (`seeding.py`: what a server
 would have written in hours), and it is asked over HTTP, as a page or a client would ask. Every answer is checked. The table has
 the median and the 95th percentile of the answer's time, the server's own CPU time for each, bytes on the disk for each run,
 and the memory that the server holds after all of it; it is drawn into docs/pictures/growth.svg.
 
-From a million runs on there are 10 metrics and 5 parameters a run, so that it takes minutes and some gigabytes. `--names 12000`
-spreads the metrics over so many different names. `--postgres` is the URL of an empty database for each size, with {n} in it.
+A million runs of 50 metrics take some 12 GB and a quarter of an hour to write: `--keep FOLDER` leaves what was written there and
+takes it again the next time. `--names 12000` spreads the metrics over so many different names. `--postgres` is the URL of an
+empty database for each size, with {n} in it.
 """
 
 from __future__ import annotations
@@ -98,7 +100,8 @@ def start(folder: Path, database: str) -> tuple[subprocess.Popen[bytes], httpx.C
             raise SystemExit(f"the server did not start; see {folder}/log")
     token = json.loads((home / "cli.json").read_text())["token"]
     http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=600)
-    http.post("/api/v1/projects", json={"name": "Bench"}).raise_for_status()
+    if not (folder / "filled.json").exists():
+        http.post("/api/v1/projects", json={"name": "Bench"}).raise_for_status()
     return process, http, Database(database or f"sqlite:///{home / 'headway.db'}")
 
 
@@ -200,34 +203,52 @@ def measure(server: Server, rounds: int) -> None:
         page = json.loads(post("runs/search", {"max_results": 1000, "page_token": token}))
         seen, token = seen + len(page["runs"]), page.get("next_page_token", "")
     server.notes["walk of 10,000 runs, s"] = time.perf_counter() - began
+    http.post(API + "runs/delete", json={"run_id": new}).raise_for_status()  # a kept home is asked again
     server.notes |= {"memory, MB": before, "memory after whole reads, MB": server.rss_mb()}
 
 
 # ------------------------------------------------------------------ one size, and all of them
+def filled(http: httpx.Client, database: Database, folder: Path, runs: Runs, points: int) -> dict[str, Any]:
+    """Write the runs, unless this folder has them; tells the experiment, the run with the long series, bytes and seconds."""
+    note = folder / "filled.json"
+    if note.exists():
+        return dict(json.loads(note.read_text()))
+    experiment = (
+        http.post(API + "experiments/create", json={"name": "bench"}).raise_for_status().json()["experiment_id"]
+    )
+    empty, began = disk_bytes(database), time.perf_counter()
+    fill(database, int(experiment), runs)
+    size, seconds = (disk_bytes(database) - empty) / max(1, runs.count), time.perf_counter() - began
+    fill(database, int(experiment), Runs(0), points=points)
+    long = text("SELECT r.uuid FROM runs r JOIN summaries s ON s.run_id = r.id WHERE s.points = :n")
+    with database.read() as db:
+        run = str(db.execute(long, {"n": points}).scalar_one())
+    about = {"experiment": experiment, "long_run": run, "bytes": size, "seconds": seconds}
+    note.write_text(json.dumps(about))
+    return about
+
+
 def grown(count: int, args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Start, fill, ask; what was measured."""
-    many = count >= 1_000_000
-    runs = Runs(count, 10 if many else args.metrics, 5 if many else args.params, 0 if many else args.names)
+    runs = Runs(count, args.metrics, args.params, args.names)
     url = args.postgres.replace("{n}", str(count)) if args.postgres else ""
     process, http, database = start(folder, url)
     try:
-        made = http.post(API + "experiments/create", json={"name": "bench"}).raise_for_status().json()
-        empty, began = disk_bytes(database), time.perf_counter()
-        fill(database, int(made["experiment_id"]), runs)
-        bytes_a_run, filled = (disk_bytes(database) - empty) / count, time.perf_counter() - began
-        fill(database, int(made["experiment_id"]), Runs(0), points=args.points)
-        with database.read() as db:
-            long_run = str(db.execute(text("SELECT r.uuid FROM runs r JOIN summaries s ON s.run_id = r.id WHERE s.points = :n"),
-                                      {"n": args.points}).scalar_one())  # fmt: skip
-        server = Server(runs, http, process.pid, made["experiment_id"], long_run)
-        server.notes |= {"bytes a run": bytes_a_run, "filled in s": filled, "memory at rest, MB": server.rss_mb()}
+        about = filled(http, database, folder, runs, args.points)
+        server = Server(runs, http, process.pid, about["experiment"], about["long_run"])
+        server.notes |= {
+            "bytes a run": about["bytes"],
+            "filled in s": about["seconds"],
+            "memory at rest, MB": server.rss_mb(),
+        }
         measure(server, args.rounds)
     finally:
         process.terminate()
         process.wait(20)
         http.close()
         database.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        if not args.keep:
+            shutil.rmtree(folder, ignore_errors=True)
     rows = {what: {"p50": statistics.median(times), "p95": percentile(times, 0.95), "cpu": server.cpu[what]}
             for what, times in server.times.items()}  # fmt: skip
     return {"runs": count, "metrics": runs.metrics, "params": runs.params, "names": runs.names or runs.metrics, "rows": rows,
@@ -299,6 +320,7 @@ def draw(found: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", type=int, default=1000, dest="first")
     parser.add_argument("--to", type=int, default=100_000)
     parser.add_argument("--metrics", type=int, default=50)
     parser.add_argument("--params", type=int, default=20)
@@ -306,12 +328,14 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--postgres", default="")
+    parser.add_argument("--keep", type=Path)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--no-picture", action="store_true")
     args = parser.parse_args()
     found = []
-    for count in [size for size in SIZES if size <= args.to] or [args.to]:
-        folder = Path(tempfile.mkdtemp(prefix="bench-growth-"))
+    for count in [size for size in SIZES if args.first <= size <= args.to] or [args.to]:
+        folder = args.keep / str(count) if args.keep else Path(tempfile.mkdtemp(prefix="bench-growth-"))
+        folder.mkdir(parents=True, exist_ok=True)
         found.append(grown(count, args, folder))
         print(report(found), f"\nload {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n", flush=True)
     if args.json:

@@ -90,7 +90,7 @@ def fill(database: Database, experiment_id: int, runs: Runs, *, points: int = 0)
             )
         run_id = int(db.execute(text("SELECT COALESCE(MAX(id), 0) FROM runs")).scalar_one()) + 1
         chunk_id = int(db.execute(text("SELECT COALESCE(MAX(id), 0) FROM series_chunks")).scalar_one()) + 1
-    sink = _Sqlite(database) if database.sqlite else _Postgres(database)
+    sink = _Sqlite(database, many=runs.count > PIECE) if database.sqlite else _Postgres(database)
     for start in range(0, runs.count, PIECE):
         chunk_id = _piece(sink, runs, ids, (experiment_id, project), run_id, chunk_id, start)
     _long(sink, ids["loss"], (experiment_id, project), run_id + runs.count, chunk_id, points)
@@ -153,14 +153,14 @@ def _long(sink: Any, key: int, where: tuple[int, str], run: int, chunk_id: int, 
 
 
 class _Sqlite:
-    """Rows into SQLite: indexes are dropped and made again, which sorts once."""
+    """Rows into SQLite. Where there are many, indexes are dropped and made again, which sorts once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, many: bool) -> None:
         self.db = sqlite3.connect(str(database.url.database), timeout=60, isolation_level=None)
         for pragma in ("synchronous=OFF", "cache_size=-200000", "foreign_keys=OFF", "temp_store=MEMORY"):
             self.db.execute(f"PRAGMA {pragma}")
         wanted = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN (?, ?, ?, ?, ?)"
-        self.indexes = self.db.execute(wanted, list(COLUMNS)).fetchall()
+        self.indexes = self.db.execute(wanted, list(COLUMNS)).fetchall() if many else []
         for name, _ in self.indexes:
             self.db.execute(f"DROP INDEX {name}")
 

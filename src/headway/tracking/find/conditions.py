@@ -128,17 +128,24 @@ def among(sqlite: bool, clause: Clause, key_id: int | None, experiments: Sequenc
     return found, [*experiments, key_id, *values]
 
 
-def fulfilled(sqlite: bool, clause: Clause, key_id: int | None) -> Piece:
-    """What the run `r` must fulfil, asked of each run that is looked at."""
+def fulfilled(sqlite: bool, clause: Clause, key_id: int | None, row: str = "r") -> Piece:
+    """What a run must fulfil, asked of each run that is looked at. `row`: `r`, or a row of `summaries`, `params` or `tags` that
+    belongs to the run and is read before it."""
     if clause.kind == "attribute":
         return words(sqlite, attribute(clause.key), clause.op, clause.value)
+    run = "r.id" if row == "r" else f"{row}.run_id"
     if clause.kind == "dataset":
         column = "i.context" if clause.key == "context" else f"d.{clause.key}"
         test, values = words(sqlite, column, clause.op, clause.value)
-        return f"EXISTS ({_DATASET} i.run_id = r.id AND {test})", values
+        return f"EXISTS ({_DATASET} i.run_id = {run} AND {test})", values
     if key_id is None:
         return ("true" if clause.op == "IS NULL" else "false"), []
     test, values = tested(sqlite, clause, "c")
     table = TABLES[clause.kind]
-    found = f"EXISTS (SELECT 1 FROM {table} c WHERE c.run_id = r.id AND c.key_id = ? AND {test})"  # noqa: S608
+    if sqlite and clause.op == "=" and table in ("params", "tags"):
+        # runs with the same value lie beside each other in this index: a fifth of the time that the rows themselves take
+        source, its = f"{table} c INDEXED BY ix_{table}_find", f"c.experiment_id = {row}.experiment_id AND "
+    else:
+        source, its = f"{table} c", ""
+    found = f"EXISTS (SELECT 1 FROM {source} WHERE {its}c.run_id = {run} AND c.key_id = ? AND {test})"  # noqa: S608
     return f"{'NOT ' if clause.op == 'IS NULL' else ''}{found}", [key_id, *values]

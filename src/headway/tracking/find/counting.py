@@ -14,6 +14,8 @@ from headway.tracking.find.question import Question, RunRow, Scope, fewest
 from headway.tracking.find.search import Clause
 from headway.tracking.store import keys, record
 
+_LAST = Sql("SELECT last, is_nan FROM summaries WHERE run_id = ? AND key_id = ?")
+
 
 def count(db: Session, scope: Scope, clauses: Sequence[Clause]) -> int:
     """How many runs fulfil the clauses."""
@@ -74,6 +76,13 @@ def named(db: Session, project_id: str, uuids: Sequence[str]) -> list[RunRow]:
         if uuid not in rows:
             raise record.no_run(uuid)
     return [rows[uuid] for uuid in wanted]
+
+
+def last(db: Session, run_id: int, key: str) -> float | None:
+    """The last value of one metric of a run, by its number; None where it has none, or NaN."""
+    key_id = keys.find(db, [key]).get(key, -1)
+    found = direct.of(db).first(_LAST, [run_id, key_id])
+    return None if found is None or found[1] else float(found[0])
 
 
 def column(db: Session, scope: Scope, kind: str, key: str, of: str = "last") -> list[tuple[int, Any]]:

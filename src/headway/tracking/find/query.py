@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
+from headway.storage.direct import Direct
 from headway.tracking.find import question
 from headway.tracking.find.conditions import Piece, tested
 from headway.tracking.find.question import WIDTH, Key, Question
@@ -35,7 +36,7 @@ APART = 20  # experiments whose orders are walked each for itself and merged
 
 
 def find_runs(
-    db: Session, scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order], limit: int, token: str | None = None,
+    db: Session | Direct, scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order], limit: int, token: str | None = None,
     *, skip: int = 0,
 ) -> tuple[list[RunRow], str]:  # fmt: skip
     """At most `limit` rows, and the token of the next page or "". Raises `BadInput` for a foreign token.
@@ -167,7 +168,7 @@ def _walked(
     if having:
         test, values = _range(q, after, edge)
         source = f"{first.table} {first.alias} CROSS JOIN runs r{joins} WHERE r.id = {first.alias}.run_id AND {test}"
-        checks, tests = q.checks(_narrows(q), sets=f"{first.alias}.run_id" if sets else "")
+        checks, tests = q.checks(_narrows(q), sets=f"{first.alias}.run_id" if sets else "", row=first.alias)
     else:
         test, values = _range(q, after, edge) if first.order.key == "start_time" else q.experiments("r")
         source = f"runs r{joins} WHERE {test}" + (f" AND {first.rank} <> 0" if having is False else "")

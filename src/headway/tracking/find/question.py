@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
 from headway.storage import direct
-from headway.storage.direct import Sql
+from headway.storage.direct import Direct, Sql
 from headway.tracking.find.conditions import PARTS, TABLES, Piece, among, attribute, fulfilled, marks
 from headway.tracking.find.search import Clause, Order
 from headway.tracking.store import keys
@@ -72,7 +72,7 @@ class Key:
 class Question:
     """A search, and the statements it is made of."""
 
-    def __init__(self, db: Session, scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order]) -> None:
+    def __init__(self, db: Session | Direct, scope: Scope, clauses: Sequence[Clause], orders: Sequence[Order]) -> None:
         self.direct = direct.of(db)
         self.sqlite, self.scope, self.clauses = self.direct.sqlite, scope, clauses
         named = {c.key for c in clauses if c.kind in TABLES} | {o.key for o in orders if o.kind in TABLES}
@@ -107,9 +107,9 @@ class Question:
             test, values = " AND r.lifecycle = ?", [self.scope.lifecycle]
         return (test if self.scope.children else f"{test} AND r.parent_uuid IS NULL"), values
 
-    def checks(self, skipped: Sequence[Clause] = (), *, sets: str = "") -> Piece:
+    def checks(self, skipped: Sequence[Clause] = (), *, sets: str = "", row: str = "r") -> Piece:
         """The conditions of the clauses but the skipped ones, as ` AND ...`. `sets`: the column with the run's number, to be
-        looked up in what indexes tell; without it each run is asked."""
+        looked up in what indexes tell; without it each run is asked, by the row that is read first (see `fulfilled`)."""
         found: list[str] = []
         values: list[Any] = []
         for clause in self.clauses:
@@ -120,7 +120,7 @@ class Question:
                 found.append(f" AND {sets} IN ({listed[0]})")
                 values += listed[1]
             else:
-                test, its = fulfilled(self.sqlite, clause, self.ids.get(clause.key))
+                test, its = fulfilled(self.sqlite, clause, self.ids.get(clause.key), row)
                 found.append(f" AND {test}")
                 values += its
         return "".join(found), values

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import bindparam, text
@@ -17,13 +18,14 @@ from headway.people.rules import Who
 from headway.projects.tables import Project
 from headway.tracking import experiments, states
 from headway.tracking.find import counting, query
+from headway.tracking.find.conditions import TABLES
 from headway.tracking.find.search import Order, column_id, goal, parse_filter, parse_order, parse_orders
 from headway.tracking.show import runtable
 from headway.tracking.store import keys
 
 MOST = 5000
 SAMPLE = 100  # runs that are looked at to choose columns
-CELLS = 200_000  # values that are looked at to choose columns; a run may have 12,000 metrics
+CELLS = 60_000  # values of a kind that are looked at to choose columns; a run may have 12,000 metrics
 
 _RUNS: Any = bindparam("runs", expanding=True)
 _KEYS: Any = bindparam("keys", expanding=True)
@@ -34,12 +36,20 @@ _TEXTS = {
     "param": text("SELECT run_id, key_id, value FROM params WHERE run_id IN :runs AND key_id IN :keys"),
     "tag": text("SELECT run_id, key_id, value FROM tags WHERE run_id IN :runs AND key_id IN :keys"),
 }
+_SIZES = {
+    kind: text(f"SELECT run_id, COUNT(*) FROM {table} WHERE run_id IN :runs GROUP BY run_id").bindparams(_RUNS)  # noqa: S608
+    for kind, table in TABLES.items()
+}
+_NAN = "CAST(is_nan AS INTEGER)"
 _SAMPLED = {
-    "metric": text("SELECT run_id, key_id, last, is_nan FROM summaries WHERE run_id IN :runs LIMIT :most").bindparams(
-        _RUNS
-    ),
-    "param": text("SELECT run_id, key_id, value, 0 FROM params WHERE run_id IN :runs LIMIT :most").bindparams(_RUNS),
-    "tag": text("SELECT run_id, key_id, value, 0 FROM tags WHERE run_id IN :runs LIMIT :most").bindparams(_RUNS),
+    kind: text(
+        f"SELECT key_id, COUNT(*), MIN({value}) <> MAX({value}){more} FROM {TABLES[kind]} WHERE run_id IN :runs GROUP BY key_id"  # noqa: S608
+    ).bindparams(_RUNS)
+    for kind, value, more in (
+        ("metric", "last", f" OR MIN({_NAN}) <> MAX({_NAN})"),
+        ("param", "value", ""),
+        ("tag", "value", ""),
+    )
 }
 _CHILDREN = text(
     "SELECT parent_uuid, COUNT(*) FROM runs WHERE parent_uuid IN :runs AND lifecycle = 'active' GROUP BY parent_uuid"
@@ -142,15 +152,19 @@ def chosen(db: Session, rows: Sequence[Any]) -> list[Column]:
 def ranks(db: Session, rows: Sequence[Any]) -> dict[str, list[tuple[str, bool, float]]]:
     """By kind (metric, param, tag): (key, whether these runs differ in it, the share that has it), the telling ones first."""
     found = {}
-    asked = {"runs": [row.id for row in rows], "most": CELLS}
     for kind, statement in _SAMPLED.items():
-        values: dict[int, list[Any]] = {}
-        for _, key_id, value, is_nan in db.execute(statement, asked) if rows else ():
-            values.setdefault(key_id, []).append("NaN" if is_nan else value)
-        names = keys.names(db, values)
-        ranked = runtable.ranked({names[key_id]: its for key_id, its in values.items()}, len(rows))
-        found[kind] = ranked
+        some = _few(db, kind, [row.id for row in rows])
+        counted = {key: (count, bool(differ)) for key, count, differ in db.execute(statement, {"runs": some}) if some}
+        names = keys.names(db, counted)
+        found[kind] = runtable.ranked({names[key]: its for key, its in counted.items()}, len(some))
     return found
+
+
+def _few(db: Session, kind: str, runs: list[int]) -> list[int]:
+    """As many of the runs, in their order, as have `CELLS` values of this kind together; one at least."""
+    sizes: dict[int, int] = dict(db.execute(_SIZES[kind], {"runs": runs}).tuples().all()) if runs else {}
+    together = accumulate(sizes.get(run, 0) for run in runs)
+    return [run for at, (run, total) in enumerate(zip(runs, together, strict=True)) if total <= CELLS or not at]
 
 
 def fill(db: Session, rows: Sequence[Any], columns: Sequence[Column]) -> None:

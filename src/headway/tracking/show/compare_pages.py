@@ -29,6 +29,7 @@ from headway.web.render import page
 router = APIRouter(include_in_schema=False)
 
 MOST, CHARTS = 20, 12
+ROWS = 500  # of a table; a run may have 12,000 metrics
 
 
 def chosen(db: Session, who: Who, project: Project, ids: str) -> list[RunFacts]:
@@ -55,14 +56,16 @@ def compare_page(
     baseline = next((run for run in found if run.uuid == base), found[0] if found else None)
     metrics, params = _metrics(found), _params(found)
     words = q.lower().split()
+    shown = [[row for row in rows if _shown(row, len(found), all, words)] for rows in (metrics, params)]
     return page(
         request, "tracking/compare.html", who=who, project=project, title="Compare",
         runs=found,
         baseline=baseline,
         at=found.index(baseline) if baseline else 0,
         state=states.state,
-        params=[row for row in params if _shown(row, len(found), all, words)],
-        metrics=[row for row in metrics if _shown(row, len(found), all, words)],
+        metrics=shown[0][:ROWS],
+        params=shown[1][:ROWS],
+        more=[max(0, len(rows) - ROWS) for rows in shown],
         hidden=0 if all else sum(1 for row in [*params, *metrics] if not row.differs and len(found) > 1),
         all=all, q=q, code_view=code if code in ("split", "unified") else "split",
         ids=",".join(run.uuid for run in found),

@@ -6,26 +6,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 
 from headway.tracking import limits
 
 # What people look at first, the most telling first; the words stand for names like `val_accuracy` and `test-f1_macro` too.
 _TELLING = ("roc_auc", "auc", "f1", "accuracy", "acc", "r2", "rmse", "mae", "mse", "log_loss", "loss", "error", "score")
 _PLACES = ("test", "holdout", "val", "valid", "cv", "")
-_JUNK = (
-    limits.SYSTEM,
-    "time",
-    "seconds",
-    "duration",
-    "memory",
-    "cpu",
-    "gpu",
-    "epoch",
-    "step",
-    "lr",
-    "learning_rate",
-    "train",
-)
+_JUNK = frozenset({"time", "seconds", "duration", "memory", "cpu", "gpu", "epoch", "step", "lr", "train"})
 
 
 def choose(metrics: Sequence[Mapping[str, float]]) -> str | None:
@@ -46,21 +34,23 @@ def ranked(names: Sequence[str]) -> list[str]:
 def varied(names: Sequence[str], most: int) -> list[str]:
     """The most telling of each kind first (one accuracy, one error, one loss), then the rest."""
     order = ranked(names)
-    first = {_rank(name)[1]: name for name in reversed(order) if not _rank(name)[0] and _rank(name)[1] < len(_TELLING)}
-    chosen = [name for name in order if name in first.values()]
-    return [*chosen, *(name for name in order if name not in chosen)][:most]
+    telling = [name for name in order if not _rank(name)[0] and _rank(name)[1] < len(_TELLING)]
+    first = {_rank(name)[1]: name for name in reversed(telling)}
+    chosen = [name for name in telling if first[_rank(name)[1]] == name][:most]
+    return [*chosen, *islice((name for name in order if name not in chosen), most - len(chosen))]
 
 
 def _words(name: str) -> list[str]:
     return name.lower().replace("-", "_").replace(" ", "_").replace("/", "_").split("_")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=20_000)
 def _rank(name: str) -> tuple[int, int, int]:
-    plain = name.lower().replace("-", "_").replace(" ", "_").replace("/", "_")
-    junk = any(word in name.lower() if word.endswith("/") else word in plain.split("_") for word in _JUNK)
-    telling = next((at for at, word in enumerate(_TELLING) if f"_{word}_" in f"_{plain}_"), len(_TELLING))
-    place = next((at for at, word in enumerate(_PLACES) if word in plain.split("_") or not word), len(_PLACES))
+    words = _words(name)
+    plain = f"_{'_'.join(words)}_"
+    junk = limits.SYSTEM in name.lower() or not _JUNK.isdisjoint(words) or "_learning_rate_" in plain
+    telling = next((at for at, word in enumerate(_TELLING) if f"_{word}_" in plain), len(_TELLING))
+    place = next((at for at, word in enumerate(_PLACES) if word in words or not word), len(_PLACES))
     return int(junk), telling, place
 
 

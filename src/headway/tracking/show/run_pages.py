@@ -83,7 +83,7 @@ def _tabs(shown: Shown, ours: bool, watched: bool) -> list[tuple[str, str, int |
 @router.get("/p/{slug}/runs/{run_id}")
 def run_page(
     request: Request, who: Signed, db: ReadDb, host: HostDep, slug: str, run_id: str, tab: str = "overview", file: str = "",
-    q: str = "", number: Annotated[int, Query(alias="page")] = 1, line: int = 0,
+    q: str = "", number: Annotated[int, Query(alias="page")] = 1, line: int = 0, rows: int = 1,
 ) -> Response:  # fmt: skip
     """One tab of a run's page."""
     shown = _shown(db, who, slug, run_id)
@@ -91,7 +91,7 @@ def run_page(
         raise NotFound("There is no such part of a run.", hint=f"{', '.join(name.title() for name in TABS)}.")
     if shown.run.status in GOING and tab != "output":
         following.hub_of(request.app).expect(shown.run)
-    more = TABS[tab](db, host, shown, Asked(file, q, number, line))
+    more = TABS[tab](db, host, shown, Asked(file, q, number, line, rows))
     title = shown.run.name or shown.run.uuid[:8]
     return page(request, f"tracking/run_{tab}.html", who=who, project=shown.project, title=title, active=tab.title(),
                 **_frame(db, shown), **more)  # fmt: skip

@@ -29,6 +29,7 @@ NOTE = "mlflow.note.content"
 CHARTS = 6  # on the overview
 ROWS = 24  # metrics in its table
 PAGE = 24  # charts of a page of metrics
+NUMBERS = 500  # rows of a page of metrics; a run may have 12,000
 FIGURES = 120
 SOURCES = 40
 RECORD = 8 << 20
@@ -57,6 +58,7 @@ class Asked:
     query: str = ""
     page: int = 1
     line: int = 0
+    rows: int = 1
 
 
 def overview(db: Session, host: Host, shown: Shown, _asked: Asked) -> dict[str, Any]:
@@ -131,16 +133,22 @@ def metrics(db: Session, host: Host, shown: Shown, asked: Asked) -> dict[str, An
     curves = [k for k in found if run.metrics[k].is_curve]
     pages = max(1, math.ceil(len(curves) / PAGE))
     page = min(max(1, asked.page), pages)
+    sheets = max(1, math.ceil(len(found) / NUMBERS))
+    sheet = min(max(1, asked.rows), sheets)
+    shown_keys = found[(sheet - 1) * NUMBERS : sheet * NUMBERS]
     return {
         "told": record(db, host, run),
-        "keys": found,
+        "keys": shown_keys,
+        "found": len(found),
+        "sheet": sheet,
+        "sheets": sheets,
         "of": len(names),
         "query": asked.query,
         "curves": curves[(page - 1) * PAGE : page * PAGE],
         "curve_count": len(curves),
         "page": page,
         "pages": pages,
-        "sparks": sparks.sparks(db, run, found),
+        "sparks": sparks.sparks(db, run, shown_keys),
         "towards": standing.towards,
     }
 

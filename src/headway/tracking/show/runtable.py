@@ -53,7 +53,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from headway.tracking import limits
 from headway.tracking.find.search import quote_key
@@ -84,11 +83,16 @@ def columns(runs: Sequence[RunFacts]) -> list[Column]:
     """Metrics, then parameters. Those in which the runs differ come first; the first few of them are visible."""
     found: list[Column] = []
     metrics = ranked(
-        {key: [_same(run.metrics[key].last) for run in runs if key in run.metrics] for key in _keys(runs, "metrics")},
+        _told(
+            {
+                key: [_same(run.metrics[key].last) for run in runs if key in run.metrics]
+                for key in _keys(runs, "metrics")
+            }
+        ),
         len(runs),
     )
     params = ranked(
-        {key: [run.params[key] for run in runs if key in run.params] for key in _keys(runs, "params")}, len(runs)
+        _told({key: [run.params[key] for run in runs if key in run.params] for key in _keys(runs, "params")}), len(runs)
     )
     for kind, its in (("metric", metrics), ("param", params)):
         visible = {key for key, differs, _ in its if differs}.intersection([key for key, *_ in its][:SHOWN])
@@ -107,17 +111,20 @@ def _same(value: float) -> str:
     return "nan" if math.isnan(value) else repr(value)
 
 
-def ranked(values: Mapping[str, Sequence[Any]], runs: int) -> list[tuple[str, bool, float]]:
-    """(key, whether the runs differ in it, the share that has it) of the values that each key has in `runs` runs.
+def _told(values: Mapping[str, Sequence[str]]) -> dict[str, tuple[int, bool]]:
+    return {key: (len(its), len(set(its)) > 1) for key, its in values.items()}
+
+
+def ranked(told: Mapping[str, tuple[int, bool]], runs: int) -> list[tuple[str, bool, float]]:
+    """(key, whether the runs differ in it, the share that has it) of the keys of `runs` runs. `told`: how many have the key, and
+    whether these differ in it.
 
     Differing ones come first, then those that more runs have, then by name; what the machine measured of itself comes last.
     """
     found = []
-    for key, its in values.items():
-        differs = runs == 1 or len(its) < runs or len(set(its)) > 1
-        found.append(
-            (not differs, -len(its), limits.of_machine(key), key.lower(), key, differs, len(its) / max(1, runs))
-        )
+    for key, (count, several) in told.items():
+        differs = runs == 1 or count < runs or several
+        found.append((not differs, -count, limits.of_machine(key), key.lower(), key, differs, count / max(1, runs)))
     return [(key, differs, share) for *_, key, differs, share in sorted(found)]
 
 

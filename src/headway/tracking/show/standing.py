@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 
 from headway.people.rules import Who
 from headway.tracking import limits, service
+from headway.tracking.find import counting
 from headway.tracking.find.search import goal, quote_key
 from headway.tracking.show import headline
+from headway.tracking.store import readout
 from headway.tracking.store.readout import RunFacts, Series
 
 FIGURES = 4
@@ -71,7 +73,7 @@ def towards(key: str, value: float) -> str:
 def standing(db: Session, who: Who, run: RunFacts) -> Standing:
     """Where a run stands among the finished runs of its experiment."""
     before = f"attributes.status = 'FINISHED' and attributes.start_time < {run.start_time or 0}"
-    lately, _ = service.search_runs(
+    lately = service.find(
         db,
         who,
         [run.experiment_id],
@@ -79,10 +81,10 @@ def standing(db: Session, who: Who, run: RunFacts) -> Standing:
         orders=["attributes.start_time DESC"],
         limit=LATELY,
         children=False,
-    )
-    previous = lately[0] if lately else None
+    ).rows
+    previous = readout.facts(db, lately[:1])[0] if lately else None
     figures = [_figure(db, who, run, key, previous) for key in telling(run.metrics)]
-    took = [one.duration for one in lately if one.duration]
+    took = [row.end_time - row.start_time for row in lately if row.start_time is not None and row.end_time]
     return Standing(figures, previous, round(median(took)) if took else None)
 
 
@@ -96,15 +98,15 @@ def _figure(db: Session, who: Who, run: RunFacts, key: str, previous: RunFacts |
     value = run.metrics[key].last
     better = towards(key, value)
     column = f"metrics.{quote_key(key)}"
-    others, _ = service.search_runs(
+    others = service.find(
         db, who, [run.experiment_id], orders=[f"{column} {'ASC' if better == 'min' else 'DESC'}"], limit=1, children=False,
         filter_=f"attributes.status = 'FINISHED' and attributes.run_id != '{run.uuid}' and {column} <= 1e308",
-    )  # fmt: skip
+    ).rows  # fmt: skip
     best = others[0] if others else None
     last = previous.metrics.get(key) if previous else None
     return Figure(
         key, value, better, last.last if last and math.isfinite(last.last) else None,
-        best.metrics[key].last if best else None, best.uuid if best else "", best.name if best else "",
+        counting.last(db, best.id, key) if best else None, best.uuid if best else "", best.name if best else "",
     )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ ready((root) => {
   if (root.querySelector("a[data-figure]")) import("./lightbox.js");
   if (root.querySelector("[data-unfold]")) import("./unfold.js");
   if (root.querySelector("[data-follow-runs], [data-follow-news], [data-elapsed]")) import("./follow.js");
+  if (root.querySelector("td[data-spark-run]")) import("./sparks.js");
   for (const range of fresh(root, "[data-range]", "ranged")) {
     range.addEventListener("input", () => (range.parentElement.querySelector("output").value = range.value));
   }
