@@ -21,7 +21,7 @@ from tests.world import World
 
 # Children before parents: foreign keys are on.
 TABLES = """
-trace_issues eval_records eval_dataset_experiments eval_datasets webhook_deliveries webhooks
+scorer_versions scorers trace_issues eval_records eval_dataset_experiments eval_datasets webhook_deliveries webhooks
 trace_assessments trace_spans trace_links trace_metadata trace_tags traces
 model_aliases model_version_tags model_versions registered_model_tags registered_models artifacts logged_model_metrics
 logged_model_tags logged_model_params logged_models run_models run_inputs datasets series_chunks summaries tags params runs

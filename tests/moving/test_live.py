@@ -21,7 +21,11 @@ from tests.served import Served, until
 from tests.stories.test_migration import token
 
 pytestmark = [pytest.mark.story, pytest.mark.timeout(300)]
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_ALLOW_FILE_STORE": "true"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+}
 
 
 @contextmanager
@@ -62,6 +66,14 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
             fill(url, folder, "日本語: 'x' \"y\" #%?&")
             long_series(url, "long", 10_000)
             yield url, everything(url)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """A headway of its own: ids of runs are there once on a server."""
+    server = Served(tmp_path / "home", HEADWAY_DEFAULT_REQUIREMENTS="six").start()
+    yield server
+    server.stop()
 
 
 def ours(served: Served, project: str) -> dict[str, Any]:

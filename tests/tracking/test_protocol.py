@@ -79,7 +79,7 @@ def test_shapes_of_a_run(http: httpx.Client, run: dict[str, Any]) -> None:
         ("experiments/create", {"name": "e", "artifact_location": "mlflow-artifacts://evil@host/x"}, *INVALID),
         ("experiments/create", {}, *INVALID),
         ("runs/nothing", {}, 404, "ENDPOINT_NOT_FOUND"),
-        ("scorers/register", {}, 501, "NOT_IMPLEMENTED"),
+        ("scorer/invoke", {}, 501, "NOT_IMPLEMENTED"),
         ("gateway/endpoints/create", {}, 501, "NOT_IMPLEMENTED"),
         ("workspaces", {"name": "w"}, 501, "NOT_IMPLEMENTED"),
     ],

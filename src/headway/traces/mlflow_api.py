@@ -17,7 +17,7 @@ from headway.clock import new_id
 from headway.engines.host import Host
 from headway.errors import BadInput, NotFound, TooLarge
 from headway.people import guard
-from headway.traces import assessments, eval_api, facts, otlp, query, search, service, shapes
+from headway.traces import assessments, eval_api, facts, otlp, query, scorer_api, search, service, shapes
 from headway.traces.facts import LOCATION
 from headway.tracking import experiments, limits
 from headway.tracking.wire import call as wire
@@ -25,7 +25,7 @@ from headway.tracking.wire.call import Call, endpoint
 from headway.tracking.wire.shapes import filled
 
 router = APIRouter()
-ENDPOINTS = (eval_api,)  # importing it fills the table
+ENDPOINTS = (eval_api, scorer_api)  # importing it fills the table
 MOST, MOST_SPANS = 500, 100
 
 

@@ -201,3 +201,27 @@ class Issue(Base):
     created_by: Mapped[str] = mapped_column(String(255), default="")
     created_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Scorer(Base):
+    """A judge of traces that is registered in an experiment by its name; `uuid` is the id that clients see."""
+
+    __tablename__ = "scorers"
+    __table_args__ = (UniqueConstraint("experiment_id", "name"), Index("ix_scorers_project", "project_id"))
+
+    id: Mapped[int] = mapped_column(Id, primary_key=True)
+    uuid: Mapped[str] = mapped_column(String(36), unique=True)
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiments.id", **CASCADE))
+    project_id: Mapped[str] = mapped_column(String(32))
+    name: Mapped[str] = mapped_column(String(256))
+
+
+class ScorerVersion(Base):
+    """What a client registered, as it wrote it (JSON)."""
+
+    __tablename__ = "scorer_versions"
+
+    scorer_id: Mapped[int] = mapped_column(ForeignKey("scorers.id", **CASCADE), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    content: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[int] = mapped_column(BigInteger)
