@@ -9,7 +9,7 @@ import bisect
 import dis
 from types import CodeType
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "Loops"]
 
 Span = tuple[int, int, int, int]  # line, column, end line, end column
 
@@ -74,6 +74,51 @@ class Calls:
         if not around:
             found += sorted(self._counters)[:8]
         return tuple(dict.fromkeys(found))
+
+
+class Loops:
+    """Where a code object's loops are, and which names their own bodies bind."""
+
+    def __init__(self, code: CodeType) -> None:
+        self.stored: dict[str, None] = {}
+        self._stores: list[tuple[int, str]] = []
+        self._ranges: list[tuple[int, int]] = []
+        self._lines: dict[int, int] = {}
+        self._counters: dict[int, tuple[str, ...]] = {}
+        head: int | None = None
+        for instruction in dis.get_instructions(code):
+            name, value, at = instruction.opname, instruction.argval, instruction.offset
+            where = instruction.positions
+            if where is not None and where.lineno is not None:
+                self._lines[at] = where.lineno
+            if name.startswith("STORE_") and name not in ("STORE_SUBSCR", "STORE_ATTR", "STORE_SLICE"):
+                for stored in value if isinstance(value, tuple) else (value,):
+                    if isinstance(stored, str) and not (name == "STORE_FAST_LOAD_FAST" and stored is not value[0]):
+                        self.stored[stored] = None
+                        self._stores.append((at, stored))
+                        if head is not None:
+                            self._counters[head] = (*self._counters.get(head, ()), stored)
+            elif name == "FOR_ITER":
+                head = at
+            if not name.startswith(("STORE_", "UNPACK_", "FOR_ITER", "CACHE", "NOP")):
+                head = None
+            if name.startswith("JUMP_BACKWARD") and isinstance(value, int):
+                self._ranges.append((value, at))
+
+    def line(self, offset: int) -> int:
+        """The source line of the instruction at an offset."""
+        return self._lines.get(offset, 0)
+
+    def counters(self, start: int) -> tuple[str, ...]:
+        """The variables of the `for` loop whose head is at an offset."""
+        return self._counters.get(start, ())
+
+    def bound_in(self, start: int, end: int) -> list[str]:
+        """The names that a loop's body binds, and no loop within it."""
+        end = max([e for s, e in self._ranges if s == start], default=end)
+        inner = [(s, e) for s, e in self._ranges if start < s and e < end]
+        found = {n: None for at, n in self._stores if start < at <= end and not any(s <= at <= e for s, e in inner)}
+        return [n for n in found if n not in self.counters(start)]
 
 
 def _span(where: dis.Positions) -> Span:

@@ -230,6 +230,8 @@ class CallLiterals:
             if keyword.arg and wanted and (value := self._literal(keyword.value, place)) is not ...:
                 self.add(keyword.arg, value, "source", file, call.lineno, owner=name)
         self._positional(file, call)
+        if name in ("make", "make_vec") and call.args and (value := self._literal(call.args[0], place)) is not ...:
+            self.add("env", value, "source", file, call.lineno)  # `gym.make("CartPole-v1")`
         if "seed" in name.lower() and call.args and (value := self._literal(call.args[0], place)) is not ...:
             self.add("seed", value, "source", file, call.lineno)
 

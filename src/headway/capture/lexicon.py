@@ -223,6 +223,6 @@ def loop_parameter(variable: str) -> str:
         return "steps"
     if found & {"trial", "trials"}:
         return "trials"
-    if found & {"episode", "episodes"}:
+    if found & {"episode", "episodes", "epi", "eps"}:
         return "episodes"
     return "iterations"

@@ -57,7 +57,7 @@ class Literals:
             re.search(r"param|config|cfg|setting|option|hyper|arg", target.id, re.I)
         )
         keys = [k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)]
-        if not (set(keys) & self.known or (named and not any(w in target.id.lower() for w in ("plot", "fig")))):  # type: ignore[union-attr]
+        if not (set(keys) & self.known or (named and not re.search(r"plot|(?<!con)fig", target.id, re.I))):  # type: ignore[union-attr]
             return
         for key, value in zip(node.keys, node.values, strict=True):
             name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else ""
@@ -210,6 +210,8 @@ class Literals:
         value = value_of(end) if is_constant(end) else ...
         if isinstance(end, ast.BinOp) and isinstance(end.right, ast.Constant) and isinstance(end.op, ast.Add):
             value = value_of(end.left) if is_constant(end.left) else ...
+            if len(node.args) > 1 and ast.dump(end.left) == ast.dump(node.args[0]):
+                value = value_of(end.right)  # `range(start, start + 200)`
         if isinstance(value, int) and len(node.args) > 1 and is_constant(node.args[0]):
             start = value_of(node.args[0])
             value = value - start if isinstance(start, int) else value

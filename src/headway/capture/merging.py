@@ -26,6 +26,7 @@ TRUST = {
     "log": 5,
     "bar": 5,
     "cell": 6,
+    "file": 7,
 }
 
 # Sources that are a call of a library: each is a result of its own.
@@ -91,7 +92,7 @@ def _unite(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     groups: dict[int, list[Candidate]] = {}
     for index, item in enumerate(items):
         groups.setdefault(root(index), []).append(item)
-    return _fold_printed(list(groups.values()))
+    return _fold_namesakes(_fold_printed(_fold_excerpts(list(groups.values()))))
 
 
 def _value_keys(item: Candidate) -> set[Any]:
@@ -108,15 +109,56 @@ def _digits(value: float) -> int:
     return len(re.sub(r"\D", "", repr(value).split("e")[0]).strip("0"))
 
 
+def _fold_namesakes(groups: list[list[Candidate]]) -> list[list[Candidate]]:
+    """What two sources tell under the same name with the same values is the same; but two calls are two."""
+    known: dict[Any, list[Candidate]] = {}
+    kept: list[list[Candidate]] = []
+    for group in groups:
+        names = min((n for c in group for n in c.names), default=None)
+        key = names and (names[1], next((c.qualifier for c in group if c.qualifier), ""), [p[1] for p in group[0].points])
+        home = known.setdefault(repr(key), group) if key else group
+        tell, told = {c.source for c in group}, {c.source for c in home}
+        if home is group or tell & told or tell | told <= CALLS:
+            kept.append(group)
+        else:
+            home += group
+    return kept
+
+
+def _fold_excerpts(groups: list[list[Candidate]]) -> list[list[Candidate]]:
+    """A loss that is also told now and then joins the series of all losses: each of its values is one of them, in full."""
+    whole = [(c, g) for g in groups for c in g if c.source == "loss" and len(c.points) > 2]
+    kept: list[list[Candidate]] = []
+    for group in groups:
+        home = None
+        if len(group) == 1 and group[0].source != "loss" and len(group[0].points) > 1:
+            home = next((g for c, g in whole if g is not group and _within(group[0], c)), None)
+        if home is None:
+            kept.append(group)
+        else:
+            home += group
+    return kept
+
+
+def _within(part: Candidate, series: Candidate) -> bool:
+    """Whether the values of one, all of full precision, come in the other in the same order."""
+    if len(part.points) > len(series.points) or any(_digits(p[1]) < 7 for p in part.points):
+        return False
+    rest = iter(series.points)
+    return all(any(p[1] == q[1] for q in rest) for p in part.points)
+
+
 def _fold_printed(groups: list[list[Candidate]]) -> list[list[Candidate]]:
     """A rounded print of a value that another group has in full joins it, where their names agree."""
     kept: list[list[Candidate]] = []
-    exact = [g for g in groups if any(c.exact and c.source not in ("print", "log", "bar", "cell") for c in g)]
+    texts = [g for g in groups if all(c.source == "file" for c in g)]
+    exact = [g for g in groups if any(c.exact and c.source not in ("print", "log", "bar", "cell", "file") for c in g)]
     for group in groups:
         home = None
         if group not in exact and len(group) == 1:
             item = group[0]
-            home = next((g for g in exact if _rounds_to(g[0], item) and _names_agree(g, item)), None)
+            homes = exact if group not in texts else [g for g in groups if g not in texts]
+            home = next((g for g in homes if _rounds_to(g[0], item) and _names_agree(g, item)), None)
         if home is not None:
             home += group
         else:

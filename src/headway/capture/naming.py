@@ -8,7 +8,16 @@ from typing import Any
 from headway.capture.lexicon import is_metric_name, words
 from headway.capture.program import Program, call_name
 
-__all__ = ["core_name", "data_set", "metric_function", "names_a_set", "step_of", "string_of_loop", "validated_name"]
+__all__ = [
+    "core_name",
+    "data_set",
+    "entry_of_loop",
+    "metric_function",
+    "names_a_set",
+    "step_of",
+    "string_of_loop",
+    "validated_name",
+]
 
 
 def core_name(node: ast.AST | None) -> str:
@@ -78,6 +87,19 @@ def string_of_loop(program: Program, call: ast.Call | None, names: dict[str, Any
         value = names.get(name)
         if isinstance(value, str) and 0 < len(value) <= 40:
             return value
+    return ""
+
+
+def entry_of_loop(program: Program, call: ast.Call, node: ast.expr, names: dict[str, Any]) -> str:
+    """In `for name, value in log.items()`: what this `value` is called, where that is the name of a result."""
+    if not isinstance(node, ast.Name):
+        return ""
+    for loop in program.loops(call):
+        target = loop.target if isinstance(loop, (ast.For, ast.AsyncFor)) else None
+        if isinstance(target, ast.Tuple) and len(target.elts) == 2 and isinstance(target.elts[0], ast.Name):
+            name, value = target.elts[0].id, target.elts[1]
+            if isinstance(value, ast.Name) and value.id == node.id and isinstance(told := names.get(name), str):
+                return told if is_metric_name(told) and len(told) <= 40 else ""
     return ""
 
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import re
     from typing import Any
 
-__all__ = ["HIDDEN", "redact", "redact_argv", "redact_code", "secret_name"]
+__all__ = ["HIDDEN", "redact", "redact_argv", "redact_code", "secret_held", "secret_name"]
 
 HIDDEN = "[redacted]"
 
@@ -93,6 +93,17 @@ def _secret_name(name: str) -> bool:
     return bool(_re(_NAME).search(words)) and not _re(_INNOCENT).search(words)
 
 
+def secret_held(name: str, value: Any) -> bool:
+    """Whether what a variable holds is taken for a secret. `for key, value in log.items()`: a key that is a result's name is none."""
+    if not secret_name(name):
+        return False
+    if name != "key" or type(value) is not str or len(value) > 40:
+        return True
+    from headway.capture.lexicon import is_metric_name, is_noise_name
+
+    return not (is_metric_name(value) or is_noise_name(value))
+
+
 def _of_environment() -> tuple[str, ...]:
     """The values of environment variables under a secret's name: they are hidden wherever they turn up."""
     global _values
@@ -119,7 +130,7 @@ def _clean(value: str) -> str:
 def redact(value: Any, name: str = "") -> Any:
     """`value` (JSON) with each secret by name or shape replaced. Numbers under a secret name stay: no secret is a float."""
     if isinstance(value, str):
-        return HIDDEN if value and name and secret_name(name) else _clean(value)
+        return HIDDEN if value and name and secret_held(name, value) else _clean(value)
     if isinstance(value, dict):
         return {k: redact(v, str(k)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

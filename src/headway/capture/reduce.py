@@ -9,13 +9,15 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from headway.capture import loops
+from headway.capture import histories, loops
 from headway.capture.literals import Literals
 from headway.capture.merging import Candidate, as_metric, merged, named
 from headway.capture.naming import string_of_loop
+from headway.capture.objects import named_models
 from headway.capture.parameters import Parameters
 from headway.capture.program import CELLS, MODULE, Place, Program
 from headway.capture.results import Results
+from headway.capture.running import without_sums
 from headway.capture.variables import variables
 
 __all__ = ["reduce"]
@@ -60,7 +62,7 @@ class _Reduction:
                 handler(fact, self.sites.get(fact.get("s", -1), {}))
         self.parameters.tried()
         Literals(self.program, self.parameters).from_source(self.names, self.ran)
-        metrics = named(merged(self.results.found.values()))
+        metrics = named(merged(without_sums(self.results.found, self.program)))
         self._attribute(metrics)
         return {
             "params": {p.name: {"value": p.value, "witnesses": p.witnesses} for p in self.parameters.found.values()},
@@ -206,12 +208,28 @@ class _Reduction:
                 for setting, held in told["g"].items():
                     self.parameters.add(setting, held, "names", file, 0, owner=str(told["c"]))
             else:
-                self.results.name(name, told, file, place, fact["t"], None)
+                histories.name(self.results, name, told, fact, place, file)
+
+    def _place(self, fact: dict[str, Any]) -> Place:
+        file = str(fact["file"])
+        module = self.program.sources[file].module if file in self.program.sources else file
+        return Place(module, _function(fact["fn"]), (1 << 30, 0))
+
+    def _on_turns(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        histories.turns(self.results, fact, self._place(fact))
+
+    def _on_returns(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        histories.returns(self.results, fact, self._place(fact))
+
+    def _on_wrote(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        histories.written(self.results, fact)
 
     def _object(self, name: str, told: dict[str, Any], file: str, when: int) -> None:
         """An object that learns, of the user's classes or torch's."""
         cls = str(told["class"])
-        self.objects[f"{name}:{cls}"] = {"name": name, "class": cls, "kind": told["kind"], "module": told["module"]}
+        if told["kind"]:
+            self.objects[f"{name}:{cls}"] = {"name": name, "class": cls, "kind": told["kind"], "module": told["module"],
+                                              "holds": bool(told.get("holds"))}  # fmt: skip
         constructor = self.program.classes.get(cls)
         known = set(constructor.parameters()) | set(constructor.defaults()) if constructor is not None else set()
         for attribute, value in (told.get("attrs") or {}).items():
@@ -219,6 +237,8 @@ class _Reduction:
                 self.parameters.add(attribute, value["v"], "names", file, 0, owner=cls)
             elif "l" in value:
                 self.results.attribute(name, cls, attribute, value, file, when)
+            else:
+                histories.attribute(self.results, name, cls, attribute, value, file, when)
 
     def _on_cell(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if fact.get("file") and "shown" in fact:
@@ -281,21 +301,7 @@ class _Reduction:
                         "line": training["line"],
                     }
                 )
-        known = {m["class"] for m in found}
-        for told in self.objects.values():
-            if told["class"] not in known:
-                known.add(told["class"])
-                found.append(
-                    {
-                        "class": told["class"],
-                        "inner": None,
-                        "folder": None,
-                        "training": None,
-                        "name": told["name"],
-                        "library": told["kind"],
-                    }
-                )
-        return found
+        return found + named_models(self.objects.values(), {m["class"] for m in found})
 
     def _trainings(self) -> list[dict[str, Any]]:
         found = []

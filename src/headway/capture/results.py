@@ -11,6 +11,7 @@ from headway.capture.merging import Candidate
 from headway.capture.naming import (
     core_name,
     data_set,
+    entry_of_loop,
     metric_function,
     names_a_set,
     step_of,
@@ -20,7 +21,7 @@ from headway.capture.naming import (
 from headway.capture.program import COUNTER, PARAMETER, RESULT, Definition, Place, Program, call_name
 from headway.capture.templates import Slot, clause, slots
 
-__all__ = ["Results"]
+__all__ = ["Results", "definition_key"]
 
 
 class Results:
@@ -89,7 +90,7 @@ class Results:
         """Ties a candidate to a variable as it is bound at a place; in a loop over named things, to this one's."""
         definition = self.program.definition(variable, place)
         if definition is not None:
-            found.keys.add((*_definition_key(definition), found.qualifier))
+            found.keys.add((*definition_key(definition), found.qualifier))
 
     def rounds(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         for name, value in (fact.get("w") or {}).items():
@@ -206,7 +207,8 @@ class Results:
         for part, value in parts.items():
             if not isinstance(value, (int, float)) or isinstance(value, bool):
                 continue
-            name = self._slot_name(call, slot, part, value)
+            entry = entry_of_loop(self.program, call, slot.node, names)
+            name = [(20, entry)] if entry else self._slot_name(call, slot, part, value)
             if name is None:
                 continue
             loop = string_of_loop(self.program, call, names)
@@ -214,11 +216,12 @@ class Results:
             found = self.candidate(key, fact["k"], site, ast.unparse(slot.node))
             found.add(step_of(self.program, call, names), value, fact["t"])
             if len(found.points) == 1:
-                found.training, found.qualifier = training, loop
+                found.training, found.qualifier = training, loop if loop != entry else ""
                 found.exact = isinstance(slot.node, ast.Name) and slot.node.id in names
                 for rank, text in name:
                     found.name(rank, text)
-                self._tie_expression(found, slot.node, site, part, loop)
+                if not entry:
+                    self._tie_expression(found, slot.node, site, part, loop)
 
     def _slot_name(self, call: ast.Call, slot: Slot, part: str, value: float) -> list[tuple[int, str]] | None:
         """What a printed value is called, by rank; None when it is no result."""
@@ -243,7 +246,8 @@ class Results:
         text = "_".join(words(label)[-5:])
         if labelled or (text and meaning == RESULT and not is_noise_name(label) and not is_metric_name(core)):
             told = names_a_set(label) and not names_a_set(core)
-            found.append((19 if labelled and told else 24 if labelled else 45, text if not part else f"{text}_{part}"))
+            rank = 19 if told else 21 if _is_quotient(slot.node) else 24
+            found.append((rank if labelled else 45, text if not part else f"{text}_{part}"))
         if core:
             found.append((22 if is_metric_name(core) and len(core) > 2 else 50, core))
         return found or [(60, "value")]
@@ -322,7 +326,7 @@ class Results:
             return
         if self.program.meaning(ast.Name(id=name), place) != RESULT or not _is_outcome(definition, name):
             return
-        key = _definition_key(definition)
+        key = definition_key(definition)
         tied = [c for c in self.found.values() for k in c.keys if k[:-1] == key and k[-1]]
         if any(c.points and c.points[-1][1] == value for c in tied):
             return  # the last of a loop over named things, which has a metric of its own
@@ -369,6 +373,8 @@ class Results:
             found = self.candidate(("attribute", owner, name), "names", {"file": file, "at": [0]}, f"{owner}.{name}")
             found.points, found.series = [(i, float(v), when) for i, v in enumerate(values) if v is not None], True
             found.name(21, name)
+            if self.program.call_sites(cls) == 1:  # its only instance, as `self` and by other names
+                found.keys.add(("attribute", cls, name))
 
     def shown(self, value: Any, file: str, when: int, training: int | None) -> None:
         """The value of a cell's last expression."""
@@ -411,8 +417,13 @@ class Results:
         found.keys.add(("series", len(values), values[0], values[-1]))
 
 
-def _definition_key(definition: Definition) -> tuple[Any, ...]:
+def definition_key(definition: Definition) -> tuple[Any, ...]:
     return ("definition", definition.place.module, definition.place.function, definition.name, definition.place.order)
+
+
+def _is_quotient(node: ast.expr) -> bool:
+    """`total / len(loader)`, `100 * correct / n`: the text says what it is, its parts do not."""
+    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and not isinstance(node.right, ast.Constant)
 
 
 def _is_outcome(definition: Definition, name: str) -> bool:

@@ -9,10 +9,12 @@ import time
 
 from headway.capture.finder import Finder
 from headway.capture.guard import Source, hide, strip
+from headway.capture.kept import Kept
 from headway.capture.models import Models
 from headway.capture.namespace import look
 from headway.capture.sites import Sites
 from headway.capture.spool import Spool
+from headway.capture.values import held
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -35,7 +37,10 @@ class Session:
         self.sites = Sites(self.spool)
         self.sources: dict[str, Source] = {}
         self.at_end: list[Callable[[], None]] = []
-        self.at_cell_end: list[Callable[[], None]] = []
+        self.at_cell_end: list[Callable[[], None]] = []  # and at the program's
+        self.on_audit: dict[
+            str, Callable[..., None]
+        ] = {}  # by the event's name; sources/opened.py has the one audit hook
         self.hooks: dict[str, Hook] = {}
         self.waiting: dict[str, list[str]] = {}  # package -> sources that are set up when it is imported
         self.strips: Strips | None = None  # in a notebook that is worked with
@@ -45,6 +50,7 @@ class Session:
         self.main_file = _script()
         self._seen: dict[str, Any] = {}
         self.namespace = self.source("namespace")
+        self.kept = Kept(self)
         self.models = Models(self)
 
     def source(self, name: str) -> Source:
@@ -73,16 +79,25 @@ class Session:
             return
         started = time.thread_time_ns()
         try:
-            found = look(frame.f_locals, self.sites)
-            if found:
-                self.fact("names", file=site.file, fn=site.function, line=site.line, values=found)
+            self.tell_locals(held(frame), site.file, site.function, site.line)
         except Exception as error:
             self.namespace.failed(error)
         finally:
             self.namespace.spend(time.thread_time_ns() - started)
 
+    def tell_locals(self, names: dict[str, Any], file: str, function: str, line: int, **more: int) -> None:
+        """What a function's names hold. Lists and dicts that may still grow are told again at the end."""
+        found = look(names, self.sites)
+        if found:
+            self.fact("names", file=file, fn=function, line=line, values=found, **more)
+        for name, told in found.items():
+            self.kept.keep((file, function, name), names[name], told, line)
+
     def main_names(self, cell: int | None = None) -> None:
         """What the names of `__main__` hold now, where it changed since the last look."""
+        for step in self.at_cell_end:
+            self._guarded(step, self.namespace)
+        self.kept.tell()
         main = sys.modules.get("__main__")
         if main is None or self.namespace.off:
             return

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 
+from headway.capture.values import held
+
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,7 +101,7 @@ class Sites:
         if self.on_first is not None:
             self.on_first()
         from headway.capture.bytecode import Calls
-        from headway.capture.redact import secret_name
+        from headway.capture.redact import secret_held
 
         calls = self._calls.get(id(code))
         if calls is None:
@@ -108,7 +110,8 @@ class Sites:
         names = _of_values(calls.names(frame.f_lasti), frame)
         muted = file.muted or any(n in file.off_lines for n in range(line, max(line, end_line) + 1))
         site = Site(len(self.known), file.name, line, code.co_qualname, names, muted)
-        site.secret = any(secret_name(n) for n in names)
+        holds = frame.f_globals if site.module_level else held(frame) if "key" in names else {}
+        site.secret = any(secret_held(n, holds.get(n)) for n in names)
         site.plain = site.module_level and not site.secret and not muted
         if not site.muted:
             span = [line, column, end_line, end_column]
@@ -171,8 +174,8 @@ def _lines(filename: str) -> list[str]:
 
 def _of_values(names: tuple[str, ...], frame: FrameType) -> tuple[str, ...]:
     """Without the names of modules, functions and classes: they hold no value to be told."""
-    held = frame.f_locals
-    return tuple(n for n in names if n not in _CALLED and type(held.get(n, frame.f_globals.get(n))) not in _NO_VALUES)
+    known = frame.f_globals if frame.f_code.co_name == "<module>" else held(frame)
+    return tuple(n for n in names if n not in _CALLED and type(known.get(n, frame.f_globals.get(n))) not in _NO_VALUES)
 
 
 def mutes(line: str) -> bool:

@@ -6,6 +6,7 @@ Pure, and run off the user's thread. All cells of a notebook are one module, in 
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -78,6 +79,7 @@ class Structure:
         self.functions: dict[str, Function] = {}
         self.classes: dict[str, Function | None] = {}
         self._where: dict[ast.AST, tuple[str, str, int]] = {}
+        self._call_counts: Counter[str] | None = None
 
     def add(self, file: str, text: str, cell: int | None = None) -> None:
         """Adds a file, or a cell; source that does not parse is left out."""
@@ -151,6 +153,14 @@ class Structure:
                     self._bind(part.id, place, "unpack", value, node)
         elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
             self._bind(target.value.id, place, "append", value, node)
+        elif isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == "self":
+            self._bind(
+                f"self.{target.attr}",
+                Place(place.module, place.function.rpartition(".")[0], place.order),
+                "assign",
+                value,
+                node,
+            )
 
     def _bind(self, name: str, place: Place, kind: str, value: ast.expr | None, node: ast.AST) -> None:
         key = (place.module, place.function, name)
@@ -240,6 +250,26 @@ class Structure:
             key = parent.keys[position] if position >= 0 else None
             if isinstance(key, ast.Constant) and isinstance(key.value, str):
                 return key.value, "entry"
+        return None
+
+    def call_sites(self, name: str) -> int:
+        """How many calls in the program are of something by this name."""
+        if self._call_counts is None:
+            self._call_counts = Counter(call_name(c) for _, c in self.calls())
+        return self._call_counts[name]
+
+    def returned(self, call: ast.AST | None, position: int | None = None) -> tuple[str, Place] | None:
+        """The name that a function of the user's returns to a call, or the one at a position of the tuple; and where it is bound."""
+        if not isinstance(call, ast.Call) or (function := self.functions.get(call_name(call))) is None:
+            return None
+        scope = self._where.get(function.node, ("", MODULE, 0))[1]
+        inside = function.name if scope == MODULE else f"{scope}.{function.name}"
+        for node in reversed([n for n in ast.walk(function.node) if isinstance(n, ast.Return)]):
+            value = node.value
+            if position is not None:
+                value = value.elts[position] if isinstance(value, ast.Tuple) and position < len(value.elts) else None
+            if isinstance(value, ast.Name):
+                return value.id, Place(function.module, inside, (1 << 30, 0))
         return None
 
     def constructor(self, node: ast.Call) -> Function | None:

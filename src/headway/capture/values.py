@@ -6,15 +6,33 @@ import sys
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
+    from types import FrameType
     from typing import Any
 
-__all__ = ["describe", "number_list", "scalar", "snapshot", "text"]
+__all__ = ["describe", "held", "number_list", "scalar", "snapshot", "text"]
 
 TEXT_LIMIT = 2000
 SERIES_LIMIT = 20_000
 ITEMS_LIMIT = 60
 
 _PLAIN = frozenset((int, float, bool, type(None)))
+
+
+# Before Python 3.13 (PEP 667) a frame keeps the dict in which it shows its names, and what they hold with it.
+_KEEPS = sys.version_info < (3, 13)
+_OPTIMIZED = 1
+
+
+def held(frame: FrameType) -> dict[str, Any]:
+    """What a frame's names hold, as a dict of our own: the frame keeps nothing alive for it, and `exec` finds its own names."""
+    shown = frame.f_locals
+    found = dict(shown)
+    if _KEEPS and frame.f_code.co_flags & _OPTIMIZED and sys.getrefcount(shown) == 3:  # the frame's, ours, the call's
+        code = frame.f_code
+        for names in (code.co_varnames, code.co_cellvars, code.co_freevars):
+            for name in names:
+                shown.pop(name, None)
+    return found
 
 
 def scalar(value: Any) -> Any:

@@ -15,6 +15,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "output": (),
     "opened": (),
     "code": (),
+    **({"functions": ()} if sys.version_info >= (3, 12) else {}),
     "lines": ("logging", "tqdm"),
     "fits": ("sklearn",),
     "boosting": ("xgboost", "lightgbm"),

@@ -14,7 +14,7 @@ from types import FrameType, FunctionType, ModuleType
 from headway.capture import tables
 from headway.capture.guard import Method, replace, wrap
 from headway.capture.sources import estimators
-from headway.capture.values import describe, number_list, parameter, scalar, snapshot
+from headway.capture.values import describe, held, number_list, parameter, scalar, snapshot
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _fit_options(call: Call) -> dict[str, Any]:
 
 def _loop_names(call: Call) -> dict[str, Any]:
     """The scalars that the call's names and the loops around it hold."""
-    scope = call.frame.f_globals if call.site.module_level else call.frame.f_locals
+    scope = call.frame.f_globals if call.site.module_level else held(call.frame)
     found = {name: scalar(scope[name]) for name in call.site.names if name in scope}
     code = call.frame.f_code
     for name in code.co_varnames[

@@ -8,6 +8,7 @@ import time
 
 from headway.capture.guard import hide
 from headway.capture.sources.output import emit, keep
+from headway.capture.sources.relays import relayed
 from headway.capture.values import scalar
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
@@ -51,11 +52,14 @@ def _logged(session: Session, record: Any) -> None:
     if not session.sites.is_user(record.pathname):
         return
     frame = session.sites.caller(sys._getframe(2))
+    args = record.args if isinstance(record.args, tuple) else ()
+    kind, told = "log", (record.msg if isinstance(record.msg, str) else None, *args)
+    if frame is not None and not args and (above := relayed(frame, record.msg, session.sites)) is not None:
+        kind, (frame, told) = "print", above
     site = session.sites.at(frame) if frame is not None else None
     if frame is None or site is None or not keep(site):
         return
-    args = record.args if isinstance(record.args, tuple) else ()
-    emit(session, "log", frame, site, (record.msg if isinstance(record.msg, str) else None, *args))
+    emit(session, kind, frame, site, told)
 
 
 def _wrap_tqdm(session: Session, module: ModuleType) -> None:

@@ -6,6 +6,7 @@ import sys
 import weakref
 
 from headway.capture.guard import hide
+from headway.capture.values import held
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _candidates(frame: FrameType | None, base: type) -> Iterator[Any]:
         if frame is None:
             break
         if frame.f_code.co_name != "<module>":
-            scopes.append(frame.f_locals)
+            scopes.append(held(frame))
         if all(s is not frame.f_globals for s in scopes):
             scopes.append(frame.f_globals)
         frame = frame.f_back
@@ -189,7 +190,7 @@ def _keywords(frame: FrameType | None) -> dict[str, Any]:
         if frame is None:
             break
         if frame.f_code.co_name in ("_call_impl", "inner"):
-            found = frame.f_locals.get("kwargs")
+            found = held(frame).get("kwargs")
             if type(found) is dict:
                 return found
         frame = frame.f_back
@@ -247,7 +248,7 @@ def describe_dataset(dataset: Any) -> dict[str, Any] | None:
 
 def unscaled(loss: Any, frame: FrameType, site: Site) -> Any:
     """The loss that the code has a name for: `scaler.scale(loss).backward()` and `(loss / n).backward()` mean `loss`."""
-    scope = frame.f_globals if site.module_level else frame.f_locals
+    scope = frame.f_globals if site.module_level else held(frame)
     named = [v for n in site.names if (v := scope.get(n)) is not None]
     if any(v is loss for v in named):
         return loss

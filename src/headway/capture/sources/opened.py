@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from headway.capture.sources.written import Written
+
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
     from typing import Any
@@ -29,12 +31,13 @@ def install(session: Session) -> None:
     )
     folders: dict[str, int] = {}
     seen: set[str] = set()
-    source = session.source("open")
+    source, handlers = session.source("open"), session.on_audit
 
     def opened(path: Any, mode: Any, flags: Any) -> None:
         if not isinstance(path, str) or source.off or session.ended:
             return
         if isinstance(mode, str) and ("w" in mode or "a" in mode or "x" in mode or "+" in mode):
+            written.opened(path, sys._getframe(2))
             return
         if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
             return
@@ -58,9 +61,10 @@ def install(session: Session) -> None:
         session.fact("file", path=full, size=status.st_size, mtime=status.st_mtime)
 
     def audit(event: str, args: tuple[Any, ...]) -> None:
-        if event == "open":
+        told = handlers.get(event)
+        if told is not None:
             try:
-                opened(*args)
+                told(*args)
             except Exception as error:
                 source.errors += 1
                 if source.errors > 20:
@@ -72,4 +76,6 @@ def install(session: Session) -> None:
                 session.fact("folder", path=folder, files=count)
 
     session.at_end.append(more)
+    handlers["open"] = opened
+    written = Written(session)
     sys.addaudithook(audit)

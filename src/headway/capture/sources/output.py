@@ -7,7 +7,8 @@ import sys
 import time
 
 from headway.capture.guard import GRACE_NS, hide, like
-from headway.capture.values import scalar, snapshot, text
+from headway.capture.sources.relays import relayed
+from headway.capture.values import held, scalar, snapshot, text
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def _printed(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: 
         return
     if kwargs and kwargs.get("file") not in (None, sys.stdout, sys.stderr):
         return
+    if len(args) == 1 and (above := relayed(frame, args[0], session.sites)) is not None:
+        frame, args = above
     site = session.sites.at(frame)
     if site is not None and (site.count <= THIN_AFTER or keep(site)):
         emit(session, "print", frame, site, args)
@@ -137,7 +140,7 @@ def _names(frame: FrameType, site: Site) -> tuple[Any, ...]:
     """The scalars behind the names in the call and of the loops around it, at full precision; None for what is none."""
     if not site.names:
         return ()
-    holds = frame.f_locals if not site.module_level else frame.f_globals
+    holds = held(frame) if not site.module_level else frame.f_globals
     return tuple(map(_told, map(holds.get, site.names)))
 
 

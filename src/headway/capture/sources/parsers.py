@@ -38,6 +38,8 @@ _WORDS = (
     "default",
 )
 
+_LOGGING = {"version", "handlers"}  # a configuration of `logging`
+
 
 def install(session: Session) -> None:
     parsers = _Parsers(session)
@@ -181,7 +183,8 @@ class _Parsers:
             return frame if known else None
 
         def leave(token: Any, result: Any, error: BaseException | None) -> None:
-            values = flat(result) if error is None and type(result) is dict else {}
+            held = isinstance(result, dict) and type(result).__module__ in ("builtins", "collections")
+            values = flat(result) if error is None and held and not _LOGGING <= result.keys() else {}
             if values and len(values) <= LIMIT:
                 self.tell(values, token)
 

@@ -14,7 +14,7 @@ import weakref
 from headway.capture.guard import hide, wrap
 from headway.capture.sources import modules
 from headway.capture.sources.fits import nested
-from headway.capture.values import parameter, scalar
+from headway.capture.values import held, parameter, scalar
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class Watch:
 
     def _criterion(self, frame: FrameType, site: Site) -> None:
         """The class of a loss that the scope of the `backward` holds: `criterion = nn.CrossEntropyLoss()`."""
-        for scope in (frame.f_locals, frame.f_globals) if not site.module_level else (frame.f_globals,):
+        for scope in (held(frame), frame.f_globals) if not site.module_level else (frame.f_globals,):
             kinds = [type(v) for v in list(scope.values()) if type(v).__module__ == "torch.nn.modules.loss"]
             if len(kinds) == 1:
                 self.session.fact("call", s=site.id, fn="backward", params={"loss_function": kinds[0].__name__})
