@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 
 from headway.clock import now_ms
 from headway.errors import BadInput, Conflict, NotFound
-from headway.people import guard
+from headway.people import guard, rules
 from headway.people.rules import Who
+from headway.storage import direct
+from headway.storage.direct import Direct
 from headway.tracking import limits
 from headway.tracking.find.conditions import compare
 from headway.tracking.find.search import EXPERIMENTS, NULL_OPS, Clause, Order, parse_filter, parse_orders
@@ -21,6 +23,7 @@ from headway.tracking.tables import Experiment, ExperimentTag, Run
 from headway.web.paging import cursor, uncursor
 
 DEFAULT = "Default"
+_SEEN = f"SELECT id, project_id, {guard.ROLE_SQL.format(table='experiments')} FROM experiments WHERE id IN"  # noqa: S608
 _ATTRIBUTES = {
     "name": Experiment.name,
     "experiment_id": Experiment.id,
@@ -288,7 +291,7 @@ def counts(db: Session, ids: Sequence[int]) -> dict[int, tuple[int, int, int | N
     return {row[0]: (row[1], int(row[2] or 0), row[3]) for row in db.execute(query)}
 
 
-def visible(db: Session, who: Who, experiment_ids: Sequence[Any]) -> list[int]:
+def visible(db: Session | Direct, who: Who, experiment_ids: Sequence[Any]) -> list[int]:
     """Those of the ids that are experiments `who` may see."""
     wanted = set()
     for one in experiment_ids:
@@ -297,6 +300,5 @@ def visible(db: Session, who: Who, experiment_ids: Sequence[Any]) -> list[int]:
         except ValueError:
             raise BadInput(f"Invalid experiment ID '{str(one)[:80]}'. Experiment ID must be a valid integer.") from None
     wanted = {number for number in wanted if 0 <= number < 2**62}
-    found = db.execute(select(Experiment.id, Experiment.project_id).where(Experiment.id.in_(wanted))).all()
-    allowed = {project for project in {row[1] for row in found} if guard.may(db, who, "view", project)}
-    return sorted(row[0] for row in found if row[1] in allowed)
+    found = direct.of(db).among(_SEEN, sorted(wanted), who.user_id)
+    return sorted(number for number, project, role in found if rules.allowed(who, rules.VIEW, project, role))

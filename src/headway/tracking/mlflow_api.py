@@ -8,11 +8,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from headway.people import guard
-from headway.tracking.wire import artifacts, call, experiments, logged_models, runs, uploads
+from headway.tracking.wire import artifacts, call, experiments, logged_models, metrics, runs, uploads
 from headway.web import front
 
 router = APIRouter()
-ENDPOINTS = (experiments, runs, artifacts, logged_models, uploads)  # importing them fills the table
+ENDPOINTS = (experiments, runs, metrics, artifacts, logged_models, uploads)  # importing them fills the table
 
 # The release of MLflow whose client this server is tested with; old clients ask for it.
 PROTOCOL_VERSION = "3.17.2"
@@ -38,8 +38,9 @@ async def version(_: Request) -> Response:
 
 
 def install(app: FastAPI) -> None:
-    """Loops of training call these most; they are found without a walk along all routes."""
-    front.install(app, "/api/2.0/mlflow/", _answer, _METHODS)
+    """Loops of training and charts call these most; they are found without a walk along all routes."""
+    for prefix in ("/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/"):
+        front.install(app, prefix, _answer, _METHODS)
 
 
 async def file_of_run(request: Request) -> Response:

@@ -11,12 +11,14 @@ from sqlalchemy.orm import Session
 
 from headway import events
 from headway.clock import new_id, now_ms
-from headway.errors import BadInput
+from headway.errors import BadInput, NotFound
 from headway.people import guard
-from headway.people.rules import Who
-from headway.storage.direct import Direct
+from headway.people.rules import VIEW, Who
+from headway.storage import direct
+from headway.storage.direct import Direct, Sql
 from headway.tracking import experiments, limits, logged_models, naming
 from headway.tracking.find import query
+from headway.tracking.find.query import RunRow
 from headway.tracking.find.search import parse_filter, parse_orders
 from headway.tracking.store import locations, readout, record
 from headway.tracking.store.readout import RunFacts
@@ -26,6 +28,8 @@ from headway.tracking.tables import Experiment, Run
 STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 ENDED = ("FINISHED", "FAILED", "KILLED")
 USER_TAG = "mlflow.user"
+
+_SEEN = Sql(f"SELECT {', '.join(RunRow._fields)}, {guard.ROLE_SQL.format(table='runs')} FROM runs WHERE uuid = ?")  # noqa: S608
 
 ensure_experiment = experiments.ensure
 
@@ -80,6 +84,19 @@ def get_run(db: Session, who: Who, run_id: Any, verb: str = "view") -> Run:
     """A run by its id, deleted or not. Raises `NotFound` unless `who` may see it."""
     row = db.scalar(select(Run).where(Run.uuid == str(run_id)))
     return guard.visible(db, who, verb, row, lambda: record.no_run(str(run_id)))
+
+
+def seen_run(db: Session | Direct, who: Who, run_id: str) -> RunRow:
+    """As `get_run`, by one statement straight to the driver, for what is asked all the time."""
+    row = direct.of(db).first(_SEEN, (who.user_id, run_id))
+    if row is None:
+        raise record.no_run(run_id)
+    run, role = RunRow._make(row[:-1]), row[-1]
+    try:
+        guard.judge(who, VIEW, run.project_id, role)
+    except NotFound:
+        raise record.no_run(run_id) from None
+    return run
 
 
 def by_uuid(db: Session, run_id: str) -> Run | None:
@@ -193,7 +210,7 @@ class Found:
 
 
 def find(
-    db: Session, who: Who, experiment_ids: Sequence[Any], *, filter_: str = "", orders: Sequence[str] = (),
+    db: Session | Direct, who: Who, experiment_ids: Sequence[Any], *, filter_: str = "", orders: Sequence[str] = (),
     lifecycle: str | None = "active", limit: int = 1000, token: str | None = None, children: bool = True,
 ) -> Found:  # fmt: skip
     """Search runs of experiments that `who` may see; others hold nothing for them. Raises `BadInput`.

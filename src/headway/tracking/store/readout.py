@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from operator import itemgetter
+from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Engine, bindparam, text
@@ -23,13 +24,11 @@ _TAGS = text("SELECT run_id, key_id, value FROM tags WHERE run_id IN :runs").bin
 _SUMMARIES = text(
     "SELECT run_id, key_id, last, is_nan, step, time, low, high, points FROM summaries WHERE run_id IN :runs"
 ).bindparams(_IN)
-_INPUTS = text(
-    "SELECT i.run_id, d.name, d.digest, d.source_type, d.source, d.schema, d.profile, i.tags FROM run_inputs i"
-    " JOIN datasets d ON d.id = i.dataset_id WHERE i.run_id IN :runs ORDER BY d.id"
-).bindparams(_IN)
-_MODELS = text(
-    "SELECT run_id, model_uuid, role, step FROM run_models WHERE run_id IN :runs ORDER BY model_uuid"
-).bindparams(_IN)
+_INPUTS = (
+    "SELECT i.run_id, d.name, d.digest, d.source_type, d.source, d.schema, d.profile, i.tags, d.id FROM run_inputs i"
+    " JOIN datasets d ON d.id = i.dataset_id WHERE i.run_id IN"
+)
+_MODELS = "SELECT run_id, model_uuid, role, step FROM run_models WHERE run_id IN"
 _PIECE = 500
 
 
@@ -125,12 +124,12 @@ def _facts(db: Session, rows: Sequence[Any]) -> list[RunFacts]:
     return list(made.values())
 
 
-def attach(db: Session, made: Mapping[int, RunFacts]) -> None:
+def attach(db: Session | Direct, made: Mapping[int, RunFacts]) -> None:
     """Add the inputs and the models of runs, by number."""
-    asked = {"runs": list(made)}
-    for run, name, digest, kind, source, schema, profile, its_tags in db.execute(_INPUTS, asked):
+    reader = direct.of(db)
+    for run, name, digest, kind, source, schema, profile, its_tags, _ in sorted(reader.among(_INPUTS, made), key=itemgetter(8)):
         made[run].inputs.append(DataInput(name, digest, kind, source, schema, profile, json.loads(its_tags)))
-    for run, model, role, step in db.execute(_MODELS, asked):
+    for run, model, role, step in sorted(reader.among(_MODELS, made), key=itemgetter(1)):
         made[run].models.append((model, role, step))
 
 
@@ -138,28 +137,28 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """What was made of runs, by (run's id, version), up to a number of bytes; the longest unused go first."""
+    """What was made of runs, by a name and the version it was made of, up to a number of bytes; the longest unused go first."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most, self._bytes = most_bytes, 0
-        self._kept: OrderedDict[str, tuple[int, T, int]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[Hashable, T, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, run_id: str, version: int) -> T | None:
+    def get(self, name: Hashable, version: Hashable) -> T | None:
         """What was kept of this very version."""
         with self._lock:
-            found = self._kept.get(run_id)
+            found = self._kept.get(name)
             if found is None or found[0] != version:
                 return None
-            self._kept.move_to_end(run_id)
+            self._kept.move_to_end(name)
             return found[1]
 
-    def put(self, run_id: str, version: int, value: T, size: int) -> None:
+    def put(self, name: Hashable, version: Hashable, value: T, size: int) -> None:
         """Keep it, and forget what no longer fits."""
         with self._lock:
-            old = self._kept.pop(run_id, None)
+            old = self._kept.pop(name, None)
             self._bytes += size - (old[2] if old else 0)
-            self._kept[run_id] = (version, value, size)
+            self._kept[name] = (version, value, size)
             while self._bytes > self._most and self._kept:
                 _, (_, _, freed) = self._kept.popitem(last=False)
                 self._bytes -= freed
@@ -167,6 +166,7 @@ class Kept(Generic[T]):
 
 _kept: WeakKeyDictionary[Engine, dict[str, Any]] = WeakKeyDictionary()
 _DOCUMENT_BYTES = 32 << 20
+_ANSWER_BYTES = 8 << 20
 
 
 def of_engine(db: Session | Direct, name: str, make: Callable[[], T]) -> T:
@@ -176,6 +176,28 @@ def of_engine(db: Session | Direct, name: str, make: Callable[[], T]) -> T:
     return found
 
 
-def documents(db: Session) -> Kept[bytes]:
+def documents(db: Session | Direct) -> Kept[bytes]:
     """Serialised runs of this database."""
     return of_engine(db, "documents", lambda: Kept[bytes](_DOCUMENT_BYTES))
+
+
+class Versioned(Protocol):
+    """A run of which is known what it was like: every write raises its version."""
+
+    @property
+    def uuid(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+
+
+def answer(db: Session | Direct, question: tuple[Hashable, ...], runs: Sequence[Versioned], make: Callable[[], bytes]) -> bytes:
+    """The bytes that answer a question about runs, kept until one of them is written to. For reading alone, as `documents`, and
+    the runs must have been read before what is made of them: an answer may then be newer than its version says, never older."""
+    kept = of_engine(db, "answers", lambda: Kept[bytes](_ANSWER_BYTES))
+    name = (*question, *(run.uuid for run in runs))
+    versions = tuple(run.version for run in runs)
+    found = kept.get(name, versions)
+    if found is None:
+        found = make()
+        kept.put(name, versions, found, len(found) + 100 * len(name) + 400)
+    return found

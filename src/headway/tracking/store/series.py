@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from headway.tracking.store import planes
-from headway.tracking.store.planes import Floats, Ints
+from headway.tracking.store.planes import Floats as Floats
+from headway.tracking.store.planes import Ints as Ints
 
 RAW, SHUFFLED = 0, 1
 FULL = 4096  # points of a merged chunk

@@ -23,6 +23,7 @@ from headway.errors import BadInput, HeadwayError, NotFound, TooLarge, Unauthent
 from headway.people import guard
 from headway.people.rules import Who
 from headway.projects import service as projects
+from headway.storage.direct import Direct
 from headway.tracking import experiments, limits
 from headway.tracking.tables import Experiment
 from headway.tracking.wire import unserved
@@ -45,6 +46,10 @@ CODES: dict[type[HeadwayError], str] = {
     errors.StorageFull: "RESOURCE_EXHAUSTED",
 }
 STATUSES = {"RESOURCE_ALREADY_EXISTS": 400, "INVALID_PARAMETER_VALUE": 400}
+
+
+class NeedsSession(Exception):
+    """Raised by a looking endpoint whose request is a rare one that takes a session: it is run again as a reading one."""
 
 
 class NeedsWrite(Exception):
@@ -150,8 +155,10 @@ class Call:
             return experiments.get(db, self.who, value, verb)
         return self.default(db, verb)
 
-    def default(self, db: Session, verb: str = "view") -> Experiment:
+    def default(self, db: Session | Direct, verb: str = "view") -> Experiment:
         """The default experiment of this request's project."""
+        if isinstance(db, Direct):
+            raise NeedsSession
         project_id = self.project(db)
         guard.check(db, self.who, verb, project_id)
         row = experiments.default_or_none(db, project_id)
@@ -168,8 +175,9 @@ RawAnswer = Callable[[Call], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Endpoint:
-    """How a method and path of the protocol is answered: by reading (`read`), in a group commit (`write`; `direct`: its answer
-    is the run and the work to do there with the driver, made of values that it has checked), or as it likes (`raw`)."""
+    """How a method and path of the protocol is answered: by reading (`read`; `look`: with the driver alone), in a group commit
+    (`write`; `direct`: its answer is the run and the work to do there with the driver, made of values that it has checked), or as
+    it likes (`raw`)."""
 
     answer: Any
     mode: str
@@ -252,7 +260,12 @@ async def answer(request: Request) -> Response:
     if found.mode == "direct":
         run, work = found.answer(call)
         return respond(await host.database.group_direct(work, order=run))
-    if found.mode == "read":
+    if found.mode == "look":
+        try:
+            return respond(await to_thread.run_sync(host.database.look, partial(found.answer, call)))
+        except NeedsSession:
+            pass
+    if found.mode in ("read", "look"):
         try:
             return respond(await to_thread.run_sync(_read, found.answer, call))
         except NeedsWrite:

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy.orm import Session
 
 from headway.storage import direct
+from headway.storage.direct import Direct
 from headway.tracking.store import keys, readout
 from headway.tracking.wire import shapes
 
@@ -21,7 +22,7 @@ _TEXTS = {"params": "SELECT run_id, key_id, value FROM params WHERE run_id IN",
 _NONE: list[tuple[int, str]] = []
 
 
-def documents(db: Session, rows: Sequence[Any]) -> list[bytes]:
+def documents(db: Session | Direct, rows: Sequence[Any]) -> list[bytes]:
     """Runs as JSON texts, most of them kept from before. For reading sessions only: what isn't committed must not be kept."""
     kept = readout.documents(db)
     found: dict[int, bytes] = {}
@@ -40,7 +41,7 @@ def documents(db: Session, rows: Sequence[Any]) -> list[bytes]:
     return [found[row.id] for row in rows]
 
 
-def write(db: Session, rows: Sequence[Any]) -> list[bytes]:
+def write(db: Session | Direct, rows: Sequence[Any]) -> list[bytes]:
     """The texts of runs, of which `rows` are the rows."""
     reader, ids = direct.of(db), [row.id for row in rows]
     metrics = reader.among(_METRICS, ids)

@@ -1,21 +1,18 @@
-"""`runs/...` and `metrics/...`: beginning, logging, ending, searching."""
+"""`runs/...`: beginning, ending, inputs and outputs, searching."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
-from anyio import to_thread
 from sqlalchemy.orm import Session
-from starlette.responses import Response, StreamingResponse
 
-from headway.engines.host import Host
 from headway.errors import BadInput
+from headway.storage.direct import Direct
 from headway.tracking import inputs, limits, service
-from headway.tracking.store import history, readout, record, samples
+from headway.tracking.store import readout, record
 from headway.tracking.wire import documents, shapes
-from headway.tracking.wire.call import Call, endpoint, respond
+from headway.tracking.wire.call import Call, endpoint
 from headway.tracking.wire.experiments import view
 from headway.tracking.wire.logged import run_id
 
@@ -49,14 +46,14 @@ def update(call: Call, db: Session) -> dict[str, Any]:
     return {"run_info": shapes.run_info(row)}
 
 
-@endpoint("GET", "runs/get", mode="read")
-def get(call: Call, db: Session) -> bytes:
-    (document,) = documents.documents(db, [service.get_run(db, call.who, run_id(call))])
+@endpoint("GET", "runs/get", mode="look")
+def get(call: Call, db: Session | Direct) -> bytes:
+    (document,) = documents.documents(db, [service.seen_run(db, call.who, run_id(call))])
     return b'{"run":' + document + b"}"
 
 
-@endpoint("POST", "runs/search", mode="read")
-def search(call: Call, db: Session) -> bytes:
+@endpoint("POST", "runs/search", mode="look")
+def search(call: Call, db: Session | Direct) -> bytes:
     found = service.find(
         db, call.who, _experiment_ids(call, db), filter_=call.text("filter", required=False), orders=call.strings("order_by"),
         lifecycle=view(call, "run_view_type"), limit=call.integer("max_results", 1000, least=1, most=50_000),
@@ -71,7 +68,7 @@ def search(call: Call, db: Session) -> bytes:
     return b",".join(texts)
 
 
-def _experiment_ids(call: Call, db: Session) -> list[Any]:
+def _experiment_ids(call: Call, db: Session | Direct) -> list[Any]:
     ids: list[Any] = []
     for one in call.items("experiment_ids"):
         if not isinstance(one, str | int) or isinstance(one, bool):
@@ -156,75 +153,6 @@ def _models(call: Call) -> list[tuple[str, int]]:
 def log_outputs(call: Call, db: Session) -> None:
     call.items("models", required=True)
     inputs.models(db, record.touch(db, call.who, run_id(call)), "output", _models(call))
-
-
-@endpoint("GET", "metrics/get-history", mode="raw")
-async def get_history(call: Call) -> Response:
-    """A page of a series; the whole of it, where no number is said, is sent as it is read: it may be millions of points."""
-    paged = any(call.values.get(name) not in (None, "") for name in ("max_results", "page_token"))
-    found = await to_thread.run_sync(_history, call, paged)
-    if isinstance(found, bytes):
-        return respond(found)
-    return StreamingResponse(_stream(call.host, found, call.text("metric_key")), media_type="application/json")
-
-
-def _history(call: Call, paged: bool) -> bytes | int:
-    """The page that is asked for, or the run's number."""
-    with call.host.database.read() as db:
-        row, key = service.get_run(db, call.who, run_id(call)), call.text("metric_key")
-        if not paged:
-            return row.id
-        limit = call.values.get("max_results")
-        most = None if limit in (None, "") else call.integer("max_results", least=1)
-        found, token = history.page(db, row.id, key, most, call.text("page_token", required=False))
-        return orjson.dumps(shapes.filled(metrics=shapes.points(key, found), next_page_token=token))
-
-
-def _stream(host: Host, run: int, key: str) -> Iterator[bytes]:
-    before = b'{"metrics":['
-    with host.database.read() as db:
-        for piece in history.pieces(db, run, key):
-            yield before + orjson.dumps(shapes.points(key, piece))[1:-1]
-            before = b","
-    yield b"{}" if before != b"," else b"]}"
-
-
-@endpoint("GET", "metrics/get-history-bulk-interval", mode="read")
-def get_history_interval(call: Call, db: Session) -> bytes:
-    ids = call.strings("run_ids", required=True)
-    if len(ids) > 100:
-        raise BadInput("GetMetricHistoryBulkInterval request must specify at most 100 run_ids.")
-    key = call.text("metric_key")
-    most = call.integer("max_results", 2500)
-    if not 1 <= most <= 2500:
-        raise BadInput("max_results must be between 1 and 2500.", field="max_results")
-    low, high = (None if call.values.get(n) in (None, "") else call.integer(n) for n in ("start_step", "end_step"))
-    if (low is None) != (high is None):
-        raise BadInput("If either start step or end step are specified, both must be specified.")
-    if low is not None and high is not None and low > high:
-        raise BadInput(f"end_step must be greater than start_step. Found start_step={low} and end_step={high}.")
-    rows = [service.get_run(db, call.who, one) for one in ids]
-    found = samples.sampled(db, [r.id for r in rows], key, low=low, high=high, most=most)
-    metrics = [point for row in rows for point in shapes.points(key, found[row.id], row.uuid)]
-    return orjson.dumps(shapes.filled(metrics=metrics))
-
-
-@endpoint("GET", "metrics/get-history-bulk", mode="read")
-def get_history_bulk(call: Call, db: Session) -> bytes:
-    ids = call.strings("run_id")
-    if not ids:
-        raise BadInput("GetMetricHistoryBulk request must specify at least one run_id.")
-    if not call.values.get("metric_key"):
-        raise BadInput("GetMetricHistoryBulk request must specify a metric_key.")
-    if len(ids) > 100:
-        raise BadInput("GetMetricHistoryBulk request cannot specify more than 100 run_ids.")
-    key = call.text("metric_key")
-    left = call.integer("max_results", 25_000, least=1, most=25_000)
-    metrics: list[dict[str, Any]] = []
-    for row in (service.get_run(db, call.who, one) for one in sorted(ids)):
-        found = history.whole(db, row.id, key).take(slice(0, left - len(metrics)))
-        metrics += shapes.points(key, found, row.uuid)
-    return orjson.dumps({"metrics": metrics})
 
 
 @endpoint("POST", "experiments/search-datasets", mode="read")
