@@ -73,19 +73,15 @@ def complete(
 def export_runs(
     who: Signed, db: ReadDb, host: HostDep, slug: str, format: str = "csv", order: Names = [], column: Names = [],  # noqa: B006
     experiment: Names = [], filter: Filter = "", deleted: bool = False, children: bool | None = None, all: bool = False,  # noqa: B006
-    run: Names = [], without: Annotated[list[str], Query(alias="except")] = [], check: bool = False,  # noqa: B006
+    run: Names = [], without: Annotated[list[str], Query(alias="except")] = [],  # noqa: B006
 ) -> StreamingResponse:  # fmt: skip
     """All runs of a filter as a file: csv, jsonl or parquet. `all`: every column there is, else those named. `run`: only these
-    of them; `except`: these not. `check`: no file, only whether this server can write one."""
+    of them; `except`: these not."""
     project = projects.by_slug(db, who, slug)
     if format not in export.FORMATS:
         raise BadInput(
             f"Runs can't be written as '{format[:20]}'.", field="format", hint=f"One of: {', '.join(export.FORMATS)}"
         )
-    if format == "parquet":
-        export.pyarrow()
-    if check:
-        return StreamingResponse(iter([b"{}"]), media_type="application/json")
     ask = cells.Ask(filter, order, column, experiment, deleted, children)
     table = export.prepare(db, who, project, ask, everything=all, only=run, without=without)
     rows = export.pages(host.database.read, who, project, table)

@@ -1,12 +1,11 @@
 """The runs of a view as a file, however many there are: written while it is sent, some hundred rows at a time.
 
-CSV for spreadsheets, JSON lines for programs, Parquet where pyarrow is installed (the extra `parquet`).
+CSV for spreadsheets, JSON lines for programs, Parquet for data frames.
 """
 
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +15,13 @@ from typing import Any
 import orjson
 from sqlalchemy.orm import Session
 
-from headway.errors import BadInput, Unavailable
+from headway.errors import BadInput
 from headway.people.rules import Who
 from headway.projects.tables import Project
 from headway.tracking import experiments
 from headway.tracking.find import query
 from headway.tracking.find.search import column_id, parse_filter, parse_orders
-from headway.tracking.show import cells, curves, views
+from headway.tracking.show import cells, curves, parquet_out, views
 from headway.web import show
 
 FORMATS = {
@@ -169,51 +168,15 @@ def as_jsonl(table: Table, rows: Iterator[list[list[Any]]]) -> Iterator[bytes]:
 
 
 def as_parquet(table: Table, rows: Iterator[list[list[Any]]]) -> Iterator[bytes]:
-    """Parquet: metrics are doubles, all else is text. Raises `Unavailable` where pyarrow is missing."""
-    arrow, parquet = pyarrow()
+    """Parquet: metrics are doubles, all else is text."""
     kinds = ["metric" if head == "duration_s" else "text" for head in table.heads] + [one.kind for one in table.columns]
-    schema = arrow.schema([
-        (name, arrow.float64() if kind == "metric" else arrow.string()) for name, kind in zip(table.names, kinds, strict=True)
-    ])  # fmt: skip
-    sink = _Sink()
-    with parquet.ParquetWriter(arrow.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
-        for page in rows:
-            columns = [
-                [None if row[at] is None else float(row[at]) if kind == "metric" else str(row[at]) for row in page]
-                for at, kind in enumerate(kinds)
-            ]
-            writer.write_table(arrow.table(columns, schema=schema))
-            yield sink.take()
-    yield sink.take()
-
-
-class _Sink(io.RawIOBase):
-    """Takes what is written, until it is taken on."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._parts.append(bytes(data))
-        return len(self._parts[-1])
-
-    def take(self) -> bytes:
-        found = b"".join(self._parts)
-        self._parts.clear()
-        return found
-
-
-def pyarrow() -> tuple[Any, Any]:
-    """pyarrow and its Parquet, which are large and so no part of the server's own installation. Raises `Unavailable`."""
-    try:
-        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
-    except ImportError:
-        raise Unavailable("This server can't write Parquet: pyarrow is not installed where it runs.",
-                          hint="pip install pyarrow there and start it again, or take CSV or JSON lines.") from None  # fmt: skip
-    return arrow, parquet
+    types = [parquet_out.DOUBLE if kind == "metric" else parquet_out.TEXT for kind in kinds]
+    pages = (
+        [[None if v is None else float(v) if t == parquet_out.DOUBLE else str(v) for v, t in zip(row, types, strict=True)]
+         for row in page]
+        for page in rows
+    )  # fmt: skip
+    return parquet_out.written(list(zip(table.names, types, strict=True)), pages)
 
 
 WRITERS = {"csv": as_csv, "jsonl": as_jsonl, "parquet": as_parquet}

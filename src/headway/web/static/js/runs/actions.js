@@ -1,6 +1,6 @@
 // What is selected, and what can be done with it: compare, tag, delete, restore, export. Everything that matches can be meant too.
 import { icon, make, toast } from "../dom.js";
-import { ask, send } from "./source.js";
+import { send } from "./source.js";
 import { meant, question } from "./state.js";
 
 const COMPARED = 20;
@@ -175,17 +175,6 @@ export class Actions {
     if (!this.every) for (const id of this.chosen.keys()) asked.append("run", id);
     else for (const id of this.but) asked.append("except", id);
     const url = `${this.explorer.api}/export?${asked}`;
-    const link = make("a", { href: url, download: "" }, icon(format === "csv" ? "table" : "file"), label);
-    link.addEventListener("click", async (event) => {
-      if (format !== "parquet") return;
-      event.preventDefault(); // it may be that this server can't write it: said here, and not in a file
-      try {
-        await ask(`${this.explorer.api}/export?format=parquet&check=true`);
-        location.assign(url);
-      } catch (problem) {
-        toast(`${problem.message} ${problem.hint}`, "warn");
-      }
-    });
-    return link;
+    return make("a", { href: url, download: "" }, icon(format === "csv" ? "table" : "file"), label);
   }
 }
