@@ -126,13 +126,14 @@ def _fold_namesakes(groups: list[list[Candidate]]) -> list[list[Candidate]]:
 
 
 def _fold_excerpts(groups: list[list[Candidate]]) -> list[list[Candidate]]:
-    """A loss that is also told now and then joins the series of all losses: each of its values is one of them, in full."""
-    whole = [(c, g) for g in groups for c in g if c.source == "loss" and len(c.points) > 2]
+    """What is shown now and then joins the series that is kept of it: each value shown is one of those, in the same order."""
+    whole = [(c, g) for g in groups for c in g if c.source in ("loss", "names") and len(c.points) > 2]
     kept: list[list[Candidate]] = []
     for group in groups:
+        item = max(group, key=lambda c: len(c.points))
         home = None
-        if len(group) == 1 and group[0].source != "loss" and len(group[0].points) > 1:
-            home = next((g for c, g in whole if g is not group and _within(group[0], c)), None)
+        if item.source not in ("loss", "names") and len(item.points) > 1:
+            home = next((g for c, g in whole if g is not group and _within(item, c)), None)
         if home is None:
             kept.append(group)
         else:
@@ -141,11 +142,14 @@ def _fold_excerpts(groups: list[list[Candidate]]) -> list[list[Candidate]]:
 
 
 def _within(part: Candidate, series: Candidate) -> bool:
-    """Whether the values of one, all of full precision, come in the other in the same order."""
-    if len(part.points) > len(series.points) or any(_digits(p[1]) < 7 for p in part.points):
+    """Whether the values of one come in the other in the same order: all in full, or rounded where the names are the same."""
+    if len(part.points) > len(series.points):
         return False
     rest = iter(series.points)
-    return all(any(p[1] == q[1] for q in rest) for p in part.points)
+    if all(_digits(p[1]) >= 7 for p in part.points):
+        return all(any(p[1] == q[1] for q in rest) for p in part.points)
+    names = {n.lower() for _, n in part.names} & {n.lower() for _, n in series.names}
+    return bool(names) and len(part.points) > 2 and all(any(_rounds(q[1], p[1]) for q in rest) for p in part.points)
 
 
 def _fold_printed(groups: list[list[Candidate]]) -> list[list[Candidate]]:
