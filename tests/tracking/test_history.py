@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,10 +19,10 @@ from headway.storage import direct
 from headway.storage.database import Database
 from headway.tracking import service
 from headway.tracking.show import charts
-from headway.tracking.store import history, keys, merge, samples, series
+from headway.tracking.store import history, keys, merge, readout, samples, series
 from headway.tracking.store.record import Metric
 from headway.tracking.store.series import Points, points
-from tests.tracking.test_store import ADA, known, new_run
+from tests.tracking.test_store import ADA, known, log, new_run
 
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 POINT = st.tuples(st.integers(-3, 25), st.integers(0, 2), st.sampled_from([math.nan, -1.0, 0.0, 0.5, 2.0, math.inf]))
@@ -161,7 +163,12 @@ def test_a_sample_reads_only_the_chunks_that_hold_a_wanted_point(
     run = chunks(database, [(Points(steps[c], steps[c], steps[c] / 2), True) for c in cuts])
     read: list[int] = []
     unpack = series.unpack
-    monkeypatch.setattr(series, "unpack", lambda data: read.append(1) or unpack(data))
+
+    def counted(data: bytes) -> Points:
+        read.append(1)
+        return unpack(data)
+
+    monkeypatch.setattr(series, "unpack", counted)
     with database.read() as db:
         found = samples.sampled(db, [run.id], "m", low=None, high=None, most=5)[run.id]
     assert found.steps.tolist() == [0, 800, 1600, 2400, 3999] and len(read) == 5
@@ -213,6 +220,57 @@ def test_a_chart_never_has_more_points_and_keeps_the_extremes(count: int, most: 
     assert len(thin) <= most and thin.steps.tolist() == sorted(set(thin.steps.tolist()))
     if count:
         assert {thin.values.min(), thin.values.max()} == {values.min(), values.max()}
+
+
+def test_very_long_series_are_thinned_while_they_are_read(
+    long_run: tuple[Database, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database, run = long_run
+    monkeypatch.setattr(history, "_HELD", 600)
+    monkeypatch.setattr(history, "SKETCHES", 4)
+    joined: list[int] = []
+    join = series.join
+
+    def measured(parts: list[Points]) -> Points:
+        joined.append(sum(map(len, parts)))
+        return join(parts)
+
+    monkeypatch.setattr(series, "join", measured)
+    with database.read() as db:
+        chart = history.chart(db, run, "m")
+    assert chart.values.max() == 50 and chart.steps[[0, -1]].tolist() == [0, 59_999]
+    assert joined[-1] < 700 and max(joined) < history.SKETCHES * series.FULL
+
+
+def test_answers_are_kept_until_the_run_is_written_to(database: Database) -> None:
+    run = logged(database, [[(0, 1, 0.5)]])
+
+    def asked(**of: Any) -> Any:
+        with database.read() as db:
+            row = service.seen_run(db, ADA, run.uuid)
+            return orjson.loads(charts.drawn(db, [row], "m", x="step", low=None, high=None, **of))["series"]
+
+    before = asked()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(history, "chart", None)  # what is kept is not made again
+        assert asked() == before and before[0]["y"] == [0.5]
+    assert asked(name="loss")[0]["name"] == "loss" and asked()[0]["name"] == before[0]["name"]
+    log(database, run, metrics=[Metric("m", math.nan, 2, 1)])
+    assert asked()[0]["y"] == [0.5, None]
+    log(database, run, tags={"mlflow.runName": "renamed"})
+    assert asked()[0]["name"] == "renamed"
+    with database.write() as db:
+        assert json.loads(charts.drawn(db, [], "m", x="step", low=None, high=None)) == {"series": [], "x": "step"}
+
+
+def test_what_is_kept_is_bounded() -> None:
+    kept = readout.Kept[bytes](1000)
+    for n in range(100):
+        kept.put(("q", n), n, b"x" * 90, 90)
+    found = [n for n in range(100) if kept.get(("q", n), n)]
+    assert found == list(range(89, 100)) and kept.get(("q", 99), 98) is None
+    kept.put("big", 1, b"x" * 2000, 2000)  # larger than all there is room for
+    assert kept.get("big", 1) is None
 
 
 def test_lines_of_runs_by_step_time_and_since_their_start(database: Database) -> None:

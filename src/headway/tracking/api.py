@@ -91,7 +91,7 @@ def series(
     low, high = (_bound(request, name) for name in ("from", "to"))
     rows = counting.named(db, project.id, run)
     if not group:
-        return _json(charts.lines(db, rows, key, x=x, low=low, high=high))
+        return Response(charts.drawn(db, rows, key, x=x, low=low, high=high), media_type="application/json")
     where = cells.scope(db, who, project, cells.Ask())
     return _json(charts.bands_of(db, grouping.together(db, where, rows, group), key, low=low, high=high, kind=band))
 

@@ -144,13 +144,12 @@ def curves_of(who: Signed, db: ReadDb, slug: str, runs: str) -> JSONResponse:
 @router.get("/p/{slug}/series")
 def series_of(
     request: Request, who: Signed, db: ReadDb, slug: str, runs: str, key: str, x: str = "step"
-) -> JSONResponse:
+) -> Response:
     """One metric of several runs (ids, by comma), for a chart. `from` and `to` zoom in."""
     projects.by_slug(db, who, slug)
-    found = _chosen(db, who, runs)
-    return JSONResponse(
-        charts.lines(db, found, key, x=_axis(x), low=_bound(request, "from"), high=_bound(request, "to"))
-    )
+    low, high = _bound(request, "from"), _bound(request, "to")
+    found = charts.drawn(db, _chosen(db, who, runs), key, x=_axis(x), low=low, high=high)
+    return Response(found, media_type="application/json")
 
 
 @router.get("/p/{slug}/parallel")

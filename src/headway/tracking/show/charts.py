@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import orjson
 from sqlalchemy.orm import Session
 
 from headway.tracking import limits
 from headway.tracking.find.query import RunRow
 from headway.tracking.show import bands, runtable
-from headway.tracking.store import history, samples, series
+from headway.tracking.store import history, readout, samples, series
 from headway.tracking.store.readout import RunFacts
 
 AXES = ("step", "time", "relative")
@@ -47,6 +48,18 @@ def lines(
         found.append({"name": run.name or run.uuid[:8], "key": run.uuid, "start": run.start_time, "x": position.tolist(),
                       "y": _finite(points.values)})  # fmt: skip
     return {"series": found, "x": x}
+
+
+def drawn(
+    db: Session, runs: Sequence[RunFacts | RunRow], key: str, *, x: str, low: float | None, high: float | None, name: str = ""
+) -> bytes:  # fmt: skip
+    """`lines` as JSON, kept until one of the runs is written to. `name`: what the lines are called instead of by their runs."""
+
+    def made() -> bytes:
+        found = lines(db, runs, key, x=x, low=low, high=high)
+        return orjson.dumps(found | {"series": [line | {"name": name} for line in found["series"]]} if name else found)
+
+    return readout.answer(db, ("lines", key, x, low, high, name), runs, made)
 
 
 def _step(bound: float | None, towards: Callable[[float], int]) -> int | None:

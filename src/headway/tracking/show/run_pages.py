@@ -116,11 +116,9 @@ def run_series(
     shown = _shown(db, who, slug, run_id)
     if x not in charts.AXES:
         raise BadInput("The axis is 'step', 'time' or 'relative'.", field="x")
-    bounds = _bounds(request)
-    found = charts.lines(db, [shown.run], key, x=x, low=bounds[0], high=bounds[1])
-    for line in found["series"]:
-        line["name"] = key
-    return JSONResponse(found)
+    low, high = _bounds(request)
+    found = charts.drawn(db, [shown.run], key, x=x, low=low, high=high, name=key)
+    return Response(found, media_type="application/json")
 
 
 def _bounds(request: Request) -> list[float | None]:

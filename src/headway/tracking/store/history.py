@@ -23,15 +23,14 @@ _PARTS = Sql(
     "SELECT id, points, step_low, step_high, sketch IS NOT NULL FROM series_chunks WHERE run_id = ? AND key_id = ?"
     " AND step_high >= ? AND step_low <= ? ORDER BY step_low, id"
 )
-_SKETCHES = Sql(
-    "SELECT COALESCE(sketch, data) FROM series_chunks WHERE run_id = ? AND key_id = ? AND step_high >= ? AND step_low <= ?"
-    " ORDER BY id"
-)
+_SKETCHES = "SELECT id, COALESCE(sketch, data) FROM series_chunks WHERE id IN"
 Reader = Session | Direct
 _LEAST, _MOST = -(2**63), 2**63 - 1
 EXACT = 20_000  # up to so many points a chart is made of all of them, beyond of the sketches
 CHART = 1000
 PIECE = 16  # chunks that are read at once
+SKETCHES = 256  # sketches that are read at once
+_HELD = 100_000  # points that a chart is made of at most, however long the series is
 
 
 class Part(NamedTuple):
@@ -143,13 +142,22 @@ def _for_chart(db: Reader, run_id: int, key: str, low: int | None, high: int | N
     least, most = bounds(low, high)
     parts = parts_of(db, run_id, key_id, least, most)
     if sum(part.points for part in parts) > EXACT:
-        rows = direct.of(db).rows(_SKETCHES, [run_id, key_id, least, most])
-        found = series.ordered(series.join([series.unpack(bytes(row[0])) for row in rows]))
+        found = series.ordered(series.join(list(_sketched(db, parts))))
     else:
         found = series.join(list(ordered(db, parts)))
     if low is not None or high is not None:
         found = found.take((found.steps >= least) & (found.steps <= most))
     return found
+
+
+def _sketched(db: Reader, parts: Sequence[Part]) -> Iterator[Points]:
+    """The sketches of chunks, thinned where they are very many: the lowest and the highest stay."""
+    for at in range(0, len(parts), SKETCHES):
+        some = parts[at : at + SKETCHES]
+        data: dict[int, bytes] = dict(direct.of(db).among(_SKETCHES, [part.id for part in some]))
+        points = series.ordered(series.join([series.unpack(bytes(data[part.id])) for part in some]))
+        room = _HELD * len(some) // len(parts)
+        yield points if len(points) <= room else series.thin_extremes(points, -(-3 * len(points) // room))
 
 
 def chart_in_time(
