@@ -15,7 +15,7 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "versions" not in path.par
 
 # Left may import right, never back.
 CHAIN = [
-    "up", "server", "home", "deployments", "imports", "models", "workspaces", "runs", "traces", "tracking", "environments",
+    "up", "server", "loops", "home", "deployments", "imports", "models", "workspaces", "runs", "traces", "tracking", "environments",
     "projects", "people", "web", "engines", "backup", "storage", "transcript", "events", "settings", "clock", "bundle",
     "signature", "frames", "errors", "parts",
 ]  # fmt: skip

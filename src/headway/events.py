@@ -35,6 +35,13 @@ class ProcessChanged(Event):
 
 
 @dataclass(frozen=True)
+class ProcessStirred(Event):
+    """engines: a process of ours has ended, or may have; the keeper has yet to look. Of no transaction."""
+
+    handle: str
+
+
+@dataclass(frozen=True)
 class RunChanged(Event):
     """tracking, runs: a run began, went on or ended."""
 

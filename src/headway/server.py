@@ -10,20 +10,17 @@ import contextlib
 import importlib
 import importlib.util
 import logging
-import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import ModuleType
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 import headway
 from headway import parts
-from headway.clock import now_ms
 from headway.engines.host import Host
 from headway.engines.local import LocalEngine
-from headway.events import Event
+from headway.loops import Loops
 from headway.people import guard
 from headway.settings import Settings
 from headway.storage import migrations
@@ -33,8 +30,6 @@ from headway.storage.vault import Vault
 from headway.web import answers, assets, proxy, safety
 
 log = logging.getLogger("headway.server")
-
-SWARM_S = 0.1  # how long a loop that was woken waits for more news
 
 # In import order, lowest first.
 PILLARS = (
@@ -87,7 +82,8 @@ def build(host: Host, *, loops: bool = True) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        runner = Loops(host) if loops else None
+        found = [(name, modules["loop"]) for name, modules in pillars() if "loop" in modules]
+        runner = Loops(host, found) if loops else None
         try:
             yield
         finally:
@@ -124,53 +120,3 @@ def _health(request: Request) -> JSONResponse:
     host: Host = request.app.state.host
     ping(host.database)
     return JSONResponse({"status": "ok", "version": headway.__version__})
-
-
-class Loops:
-    """The background steps, a thread each. A step that fails is logged and tried again; an event wakes all at once."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self._stopping = threading.Event()
-        self._wakes: list[threading.Event] = []
-        self._threads: list[threading.Thread] = []
-        for name, modules in pillars():
-            if (module := modules.get("loop")) is not None:
-                self._start(name, module.step, module.INTERVAL_S)
-        host.bus.subscribe(Event, lambda _host, _event: self.wake())
-
-    def wake(self) -> None:
-        """Let every loop take its next step now."""
-        for wake in self._wakes:
-            wake.set()
-
-    def stop(self) -> None:
-        """End all loops after their present step."""
-        self._stopping.set()
-        self.wake()
-        for thread in self._threads:
-            thread.join(timeout=10)
-
-    def _start(self, name: str, step: Callable[[Host, int], Any], interval_s: float) -> None:
-        wake = threading.Event()
-        thread = threading.Thread(
-            target=self._run, args=(name, step, interval_s, wake), name=f"headway-{name}", daemon=True
-        )
-        self._wakes.append(wake)
-        self._threads.append(thread)
-        thread.start()
-
-    def _run(self, name: str, step: Callable[[Host, int], Any], interval_s: float, wake: threading.Event) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            wake.clear()
-            try:
-                step(self._host, now_ms())
-                failures = 0
-            except Exception:
-                failures += 1
-                if failures in (1, 10) or failures % 100 == 0:
-                    log.exception("the step of %s failed, %d in a row", name, failures)
-            wake.wait(min(interval_s * (1 + failures), 30.0))
-            if wake.is_set():  # news comes in swarms (a sweep begins a hundred runs): the next step is for all of it
-                self._stopping.wait(SWARM_S)

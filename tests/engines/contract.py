@@ -53,6 +53,20 @@ class EngineContract:
         engine.cancel(handle, 0.1)
         assert self.over(engine, handle).cause == "cancelled"
 
+    def test_who_watches_is_told_of_the_end_once(self, engine: Engine, start: Start) -> None:
+        handle = start("import time; print('up', flush=True); time.sleep(600)")
+        self.saw(engine, handle, b"up")
+        told: list[str] = []
+        assert engine.watch(handle, lambda: told.append("first"))
+        assert engine.watch(handle, lambda: told.append("second")), "it is watched already"
+        assert not told and engine.status(handle).state == "running"
+        engine.cancel(handle, 0.1)
+        wait_for(lambda: told, what="the call")
+        self.over(engine, handle)
+        assert told == ["first"]
+        assert not engine.watch(handle, lambda: told.append("late")), "its end was told: who asks late looks by itself"
+        assert not engine.watch("no such handle", lambda: None)
+
     def test_submitting_a_key_twice_starts_one_process(self, engine: Engine, start: Start) -> None:
         source = "import time; print('up', flush=True); time.sleep(600)"
         first = start(source)

@@ -15,7 +15,7 @@ from headway.engines.host import Host
 from headway.engines.local import LocalEngine
 from headway.engines.tables import Process
 from headway.errors import Unavailable
-from headway.events import Event, ProcessChanged
+from headway.events import ProcessChanged, ProcessStirred
 from headway.settings import Settings
 from headway.storage.blobs import Blobs
 from headway.storage.database import Database
@@ -79,7 +79,7 @@ def stop(host: Host, process_id: str) -> None:
 
 def test_a_wanted_process_runs_and_its_end_is_told_once(host: Host) -> None:
     heard: list[ProcessChanged] = []
-    host.bus.subscribe(Event, lambda _, event: heard.append(event))
+    host.bus.subscribe(ProcessChanged, lambda _, event: heard.append(event))
     process_id = want(host, "import sys; sys.exit(3)")
     found = until(host, process_id, settled=True)
     assert (found.state, found.cause, found.exit_code) == ("exited", "exited", 3)
@@ -206,3 +206,26 @@ def test_a_process_below_another_home_is_left_alone(host: Host, tmp_path: Path) 
 def test_backoff_is_bounded() -> None:
     assert [keeper.backoff_ms(n) for n in (0, 1, 2, 3, 4)] == [0, 0, 1000, 2000, 4000]
     assert keeper.backoff_ms(10_000) == 30_000
+
+
+def test_it_rests_while_what_runs_runs_and_hears_of_its_end(host: Host) -> None:
+    stirred: list[str] = []
+    host.bus.subscribe(ProcessStirred, lambda _, event: stirred.append(event.handle))
+    process_id = want(host, SLEEP)
+    until(host, process_id, state="running")
+    wait_for(lambda: keeper.step(host, now_ms()) is None, what="a keeper at rest")
+    assert not stirred
+    stop(host, process_id)
+    assert keeper.step(host, now := now_ms()) == now + keeper.LOOK_MS, "it is being ended"
+    wait_for(lambda: stirred == [row(host, process_id).handle], what="the news of its end")
+    until(host, process_id, settled=True)
+    assert keeper.step(host, now_ms()) is None
+
+
+def test_it_looks_again_when_a_restart_is_due(host: Host) -> None:
+    process_id = want(host, SLEEP, kind="gateway")
+    with host.database.write() as db:
+        waiting = db.get(Process, process_id)
+        assert waiting is not None
+        waiting.retry_at = 5_000
+    assert keeper.step(host, 1_000) == 5_000

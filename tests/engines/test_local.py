@@ -179,3 +179,18 @@ def test_a_process_whose_folder_is_removed_is_ended(engine: LocalEngine, tmp_pat
     pid = json.loads((Path(handle) / "process.json").read_text())["pid"]
     shutil.rmtree(handle)
     wait_for(lambda: not Path(f"/proc/{pid}").exists(), what="its end")
+
+
+def test_a_shim_that_rests_for_an_hour_hears_that_it_is_to_stop(
+    tmp_path: Path, engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = tmp_path / "calm_shim.py"
+    source = Path(shim.__file__).read_text()
+    hourly = source.replace("LOOK_S, LOOK_LIMITED_S = 0.1, 1.0, 0.2", "LOOK_S, LOOK_LIMITED_S = 0.1, 3600.0, 3600.0")
+    assert hourly != source
+    calm.write_text(hourly)
+    monkeypatch.setattr(shim, "__file__", str(calm))
+    handle, _ = started(engine, spec(tmp_path, SLEEP))
+    engine.cancel(handle, 0.1)
+    wait_for(lambda: engine.status(handle).settled)
+    assert engine.status(handle).cause == "cancelled"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session, selectinload
 
 from headway.clock import now_ms
@@ -34,6 +34,12 @@ def routes(db: Session, host: Host, platform_digest: str, generation: int) -> Ro
             keys[row.digest] = Key(row.id, frozenset({row.endpoint_id}))
     keys |= _tokens(db, found)
     return Routes(generation, {f"{e.slug}/{e.name}": _route(host, e) for e in found}, keys)
+
+
+def next_expiry(db: Session, now: int) -> int | None:
+    """When the next token expires (ms): the routes change then, though no row does."""
+    coming = select(func.min(Token.expires_at)).where(Token.expires_at > now, Token.revoked_at.is_(None))
+    return db.scalar(coming)
 
 
 def _tokens(db: Session, endpoints: list[Endpoint]) -> dict[str, Key]:

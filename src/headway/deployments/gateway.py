@@ -22,7 +22,7 @@ from pathlib import Path
 import uvloop
 
 from headway import frames
-from headway.deployments import describe
+from headway.deployments import describe, noticing
 from headway.deployments.counters import Counter, prometheus
 from headway.deployments.http import Connection, Exchange
 from headway.deployments.links import Link
@@ -31,8 +31,9 @@ from headway.deployments.snapshot import State, Watch
 from headway.deployments.traffic import Endpoint, Key, Revision, Routes
 
 _IDLE_S, _REQUEST_S = 75.0, 60.0
-_RELOAD_S = 0.05
-_SWEEP_TURNS = 5
+_SWEEP_S = 0.25  # while requests are under way
+_TURN_S = 1.0
+_RELOAD_S = 0.05  # where the system does not tell of a new snapshot
 _TRIES = 2
 _NO_ENDPOINT_BYTES = 1 << 20
 _POSTS = {b"invocations": frames.INVOCATIONS, b"v2/infer": frames.V2_INFER}
@@ -105,6 +106,7 @@ class Gateway:
         self._prefix = f"{int(time.time()):08x}{os.urandom(3).hex()}"
         self._loop = asyncio.get_running_loop()
         self._state_due = False
+        self._sweeping = False
         self.counters = self._state.load_counters()
         self.reload()
 
@@ -240,6 +242,7 @@ class Gateway:
         flying = self.in_flight.get(endpoint.id, 0)
         self._count += 1
         call.id = f"{self._prefix}{self._count:08x}"
+        self._stir()
         if flying >= endpoint.in_flight:
             self._finished(call, 503, b"")
             message = f"{endpoint.in_flight} requests are in flight already."
@@ -348,6 +351,7 @@ class Gateway:
         call.body = b""
         call.deadline = min(call.deadline, call.started + 5)
         call.then = describe.later(action, endpoint)
+        self._stir()
         self.in_flight[endpoint.id] = self.in_flight.get(endpoint.id, 0) + 1
         call.revision = endpoint.pick(None, 0)
         if call.revision is None:
@@ -357,8 +361,20 @@ class Gateway:
 
     # ---- time ----
 
+    def _stir(self) -> None:
+        """A request is under way: deadlines are looked at until none is."""
+        if not self._sweeping:
+            self._sweeping = True
+            self._loop.call_later(_SWEEP_S, self._sweep_on)
+
+    def _sweep_on(self) -> None:
+        self._sweeping = False
+        self.sweep()
+        if self._held or any(link.pending for link in self.links.values()):
+            self._stir()
+
     def sweep(self) -> None:
-        """Deadlines, silent clients, held requests; also writes the counters now and then."""
+        """Deadlines, silent clients, held requests; also writes the counters now and then, if they have changed."""
         now = time.time()
         for link in self.links.values():
             for waiting in link.expire(now):
@@ -370,14 +386,15 @@ class Gateway:
         moment = self._loop.time()
         for connection in list(self.connections):
             connection.expire(moment, _IDLE_S, _REQUEST_S)
-        self._state.write_counters(self.counters, self.log.dropped, {e.id for e in self.routes.endpoints.values()})
+        self._state.write_counters(self.counters, self.log.dropped, self._known())
+
+    def _known(self) -> set[str]:
+        return {e.id for e in self.routes.endpoints.values()}
 
     def close(self) -> None:
         """Writes what is still to be written."""
         self.log.close()
-        self._state.write_counters(
-            self.counters, self.log.dropped, {e.id for e in self.routes.endpoints.values()}, force=True
-        )
+        self._state.write_counters(self.counters, self.log.dropped, self._known(), force=True)
 
 
 def _refuse_key(exchange: Exchange, key: Key | None) -> None:
@@ -398,14 +415,12 @@ async def _run(home: Path, host: str, port: int) -> None:
     server = await loop.create_server(lambda: Connection(gateway), host, port, backlog=1024, reuse_port=False)
     bound = server.sockets[0].getsockname()[1]
     print(f"listening on {host}:{bound}", flush=True)
-    turn = 0
+    rest = _TURN_S if noticing.hear(loop, home / "gateway", gateway.reload) else _RELOAD_S
     while not stop.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _RELOAD_S)
-        turn += 1
+            await asyncio.wait_for(stop.wait(), rest)
         gateway.reload()
-        if turn % _SWEEP_TURNS == 0:
-            gateway.sweep()
+        gateway.sweep()
     server.close()
     until = loop.time() + 10
     while loop.time() < until and any(not c.idle for c in gateway.connections):

@@ -44,13 +44,15 @@ START_MS = 180_000
 ALL_MS = 2_000  # a token that was revoked, or a change by another server, takes effect within this
 
 
-def step(host: Host, now: int) -> None:
-    """A look at what is under way; at everything when something changed here, and every two seconds."""
+def step(host: Host, now: int) -> int | None:
+    """A look at what is under way; at everything when something changed here, else at most every two seconds. When to look
+    again: soon while a revision is under way or a replica is to go (the gateway tells of those in a file), else when a token
+    expires."""
     seen = _seen(host)
     with host.database.read() as db:
         under_way = list(db.execute(select(Revision.id, Revision.state).where(Revision.state.in_(states.UNDER_WAY))))
     if not under_way and not seen.changed and now - seen.all_at < ALL_MS:
-        return
+        return seen.all_at + ALL_MS
     seen.changed, seen.all_at = False, now
     ensure_gateway(host)
     for revision_id, state in under_way:
@@ -65,8 +67,14 @@ def step(host: Host, now: int) -> None:
             hint = "The server's log has it. Deploy again."
             _fail(host, revision_id, state, "Something went wrong on our side.", hint)
     write_routes(host, now)
-    _replicas(host)
+    going = _replicas(host)
     _clear(host)
+    if under_way:
+        return now + int(INTERVAL_S * 1000)
+    if going:
+        return now + ALL_MS
+    with host.database.read() as db:
+        return compose.next_expiry(db, now)
 
 
 @dataclass
@@ -263,8 +271,8 @@ def _links(host: Host) -> dict[str, bool]:
     return links if isinstance(links, dict) else {}
 
 
-def _replicas(host: Host) -> None:
-    """Wants the replicas of what runs; stops those of what does not once the gateway has let go of them."""
+def _replicas(host: Host) -> bool:
+    """Wants the replicas of what runs; stops those of what does not once the gateway lets go of them. Whether it has yet to."""
     links = _links(host)
     with host.database.read() as db:
         running = list(db.scalars(select(Revision).where(Revision.state.in_(states.RUNS))))
@@ -272,12 +280,16 @@ def _replicas(host: Host) -> None:
         rows = db.scalars(select(Process).where(Process.kind == "replica", Process.wanted == "running"))
         present = {p.key: p.id for p in rows}
     missing = wanted.keys() - present.keys()
-    extra = [i for k, i in present.items() if k not in wanted and not links.get(processes.socket_of_key(host, k))]
-    if not missing and not extra:
-        return
+    superfluous = present.keys() - wanted.keys()
+    extra = [present[k] for k in superfluous if not links.get(processes.socket_of_key(host, k))]
+    if missing or extra:
+        _start_and_stop(host, {key: wanted[key] for key in sorted(missing)}, extra)
+    return len(extra) < len(superfluous)
+
+
+def _start_and_stop(host: Host, missing: dict[str, tuple[str, int]], extra: list[str]) -> None:
     with host.database.write() as db:
-        for key in sorted(missing):
-            revision_id, index = wanted[key]
+        for revision_id, index in missing.values():
             row = db.get(Revision, revision_id)
             if row is not None and row.state in states.RUNS:
                 python = environments.by_id(db, row.environment_id or "").python

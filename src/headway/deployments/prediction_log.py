@@ -49,6 +49,8 @@ class PredictionLog:
         self._lock = threading.Lock()
         self._segments: dict[str, Path] = {}
         self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._awake = False
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
         self._thread.start()
@@ -61,16 +63,24 @@ class PredictionLog:
             return
         self._bytes += size
         self._waiting.append(entry)
+        if not self._awake:
+            self._awake = True
+            self._wake.set()
 
     def close(self) -> None:
         """Writes what waits and ends the thread."""
         self._closing.set()
+        self._wake.set()
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._closing.wait(_FLUSH_S):
+        while not self._closing.is_set():
+            self._wake.wait()
+            self._closing.wait(_FLUSH_S)
+            # In this order, nothing that is added between is forgotten: it is flushed now, or wakes again.
+            self._wake.clear()
+            self._awake = False
             self.flush()
-        self.flush()
 
     def flush(self) -> None:
         """Writes all that waits."""

@@ -1,7 +1,8 @@
 """The gateway's files: the snapshot it reads, and what it tells (`state.json`, `stats.json`), all swapped atomically.
 
 `state.json`: {"pid", "generation", "links": {socket: connected}}: which snapshot is in force and who can be reached.
-`stats.json`: {"at", "dropped", "counters": {endpoint id: {revision: Counter}}}: rewritten every two seconds.
+`stats.json`: {"at", "dropped", "counters": {endpoint id: {revision: Counter}}}: rewritten every two seconds while
+there is something to count.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class State:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._written = 0.0
+        self._count: object = None
 
     def write(self, generation: int, links: Mapping[str, bool]) -> None:
         """Tells which snapshot is in force, and which replicas are connected."""
@@ -91,11 +93,14 @@ class State:
     def write_counters(
         self, counters: dict[tuple[str, int], Counter], dropped: int, known: set[str], *, force: bool = False
     ) -> None:
-        """Writes the counters of known endpoints, at most every two seconds."""
+        """Writes the counters of known endpoints if they have changed, at most every two seconds."""
         now = time.monotonic()
         if not force and now - self._written < _STATS_S:
             return
-        self._written = now
+        count = (dropped, known, sum(sum(counter.statuses.values()) for counter in counters.values()))
+        if not force and count == self._count:
+            return
+        self._written, self._count = now, count
         told: dict[str, dict[str, Any]] = {}
         for (endpoint, number), counter in counters.items():
             if endpoint in known:

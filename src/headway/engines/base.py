@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -120,6 +120,11 @@ class Engine(Protocol):
 
     def cancel(self, handle: str, grace_s: float | None = None) -> None:
         """Ask it to end: first signal, `grace_s` seconds, TERM, KILL of the whole tree. Nothing happens if it is over."""
+        ...
+
+    def watch(self, handle: str, call: Callable[[], None]) -> bool:
+        """Call `call` once, from another thread, when a process that runs has ended or may have. Asked for again before that, it
+        changes nothing. False if this can't be promised: who wants to know looks by itself."""
         ...
 
     def logs(self, handle: str, offset: int = 0, limit: int = 1 << 20) -> bytes:

@@ -26,7 +26,7 @@ from headway.engines.base import Spec, Status
 from headway.engines.host import Host
 from headway.engines.tables import Process
 from headway.errors import HeadwayError
-from headway.events import ProcessChanged, publish
+from headway.events import ProcessChanged, ProcessStirred, publish
 
 log = logging.getLogger("headway.engines")
 
@@ -34,6 +34,8 @@ KEPT_UP = frozenset({"replica", "gateway", "jupyter"})
 """Kinds that are started again when they end while they are wanted."""
 STEADY_MS = 60_000
 """A process that lived this long before it ended has no failures in a row behind it."""
+LOOK_MS = 250
+"""Between looks at a process that is being started or ended."""
 _FOLDERS_KEPT = 3
 _MOST_WAIT_MS = 30_000
 
@@ -108,10 +110,11 @@ class _Change:
         self.values.update({name: value for name, value in new.items() if getattr(row, name) != value})
 
 
-def step(host: Host, now: int) -> None:
-    """Bring every process of this machine one step nearer to what is wanted."""
+def step(host: Host, now: int) -> int | None:
+    """Bring every process of this machine one step nearer to what is wanted. When to look again, None: when something comes."""
     with host.database.read() as db:
         rows = _unsettled(db, host)
+    again: list[int] = []
     for row in rows:
         try:
             change = _look(host, row, now)
@@ -126,6 +129,23 @@ def step(host: Host, now: int) -> None:
             )
         if change.values:
             _write(host, row, change, now)
+        if not change.values and row.state == "wanted" and row.retry_at > now:
+            again.append(row.retry_at)
+        elif not _steady(host, row, change):
+            again.append(now + LOOK_MS)
+    return min(again, default=None)
+
+
+def _steady(host: Host, row: Process, change: _Change) -> bool:
+    """Whether nothing is left to be seen of it before it ends, and its end will be told."""
+    state, handle = change.values.get("state", row.state), change.values.get("handle", row.handle)
+    if state != "running" or row.wanted != "running" or not handle:
+        return False
+
+    def stirred() -> None:
+        host.bus.deliver(host, [ProcessStirred(handle)])
+
+    return host.engine.watch(handle, stirred)
 
 
 def _unsettled(db: Session, host: Host) -> list[Process]:

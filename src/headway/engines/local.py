@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -23,6 +23,7 @@ import psutil
 
 from headway.engines import shim
 from headway.engines.base import Node, Spec, Status, child_environment
+from headway.engines.ends import Ends
 from headway.errors import BadInput, HeadwayError, StorageFull, Unavailable
 from headway.settings import Settings
 
@@ -37,6 +38,7 @@ class LocalEngine:
 
     def __init__(self, settings: Settings) -> None:
         self.index = settings.path("processes")
+        self._ends = Ends()
 
     def submit(self, spec: Spec) -> str:
         """See `Engine.submit`. Takes tens of milliseconds: it returns when the process is running, or was before."""
@@ -73,6 +75,13 @@ class LocalEngine:
         folder = Path(handle)
         if folder.is_dir() and not (folder / "exit.json").exists() and not (folder / "cancel").exists():
             shim.write_json(str(folder / "cancel"), {} if grace_s is None else {"grace_s": grace_s})
+            _nudge(_read(folder / "process.json").get("shim", {}))
+
+    def watch(self, handle: str, call: Callable[[], None]) -> bool:
+        """See `Engine.watch`. The process and its shim are waited for, whichever ends first."""
+        record = _read(Path(handle) / "process.json")
+        both = [(int(p.get("pid") or 0), int(p.get("start") or 0)) for p in (record, record.get("shim", {}))]
+        return self._ends.watch(handle, both, call)
 
     def logs(self, handle: str, offset: int = 0, limit: int = 1 << 20) -> bytes:
         """See `Engine.logs`."""
@@ -148,6 +157,17 @@ def alive(process: dict[str, Any], record: dict[str, Any] | None = None) -> bool
     if not pid or not start or (boot and boot != shim.boot_id()):
         return False
     return shim.start_time(int(pid)) == int(start)
+
+
+def _nudge(process: dict[str, Any]) -> None:
+    """Have a shim look at its folder now; where that can't be said, it looks every second."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        fd = os.pidfd_open(int(process.get("pid") or 0))
+        try:
+            if shim.start_time(int(process["pid"])) == process.get("start"):
+                signal.pidfd_send_signal(fd, shim.NUDGE)
+        finally:
+            os.close(fd)
 
 
 def _check(spec: Spec) -> None:

@@ -9,7 +9,7 @@ What it promises:
 - No process without a record: the child waits until `process.json` is on disk before it runs.
 - A child never outlives its shim unseen (`PR_SET_PDEATHSIG`), and what the child leaves behind is ended with it (the shim
   is a child subreaper), so a status read from the folder is true.
-- INT, TERM and HUP of the server's group do not reach it. A folder that is removed ends it, as `cancel` does.
+- INT, TERM and HUP of the server's group do not end it. A folder that is removed ends it, as `cancel` does.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ import sys
 import time
 from typing import Any
 
-TICK_S = 0.1
-"""How often the `cancel` file, the time-out and the memory of the tree are looked at."""
+TICK_S, LOOK_S, LOOK_LIMITED_S = 0.1, 1.0, 0.2
+"""How often it looks while it ends something; at the `cancel` file and the tree's memory; where memory has a limit."""
+NUDGE = signal.SIGHUP  # makes it look at once; a shim of an older headway, which may still be there, ignores it
 LEFTOVER_S = 2.0
 """What processes left behind by the child get between TERM and KILL."""
 TERM_S = 5.0
@@ -197,6 +198,7 @@ class Shim:
         self.folder, self.spec, self.libc = folder, spec, libc
         limits = spec.get("limits", {})
         self.limit = int(limits.get("memory_mb") or 0) * 1024 * 1024
+        self.look_s = LOOK_LIMITED_S if self.limit else LOOK_S
         self.timeout = float(limits.get("timeout_s") or 0)
         self.grace = float(spec.get("grace_s", 10.0))
         self.respawns = int(spec.get("respawn", 0))
@@ -233,13 +235,9 @@ class Shim:
         value = {
             "key": self.spec["key"],
             "shim": {"pid": os.getpid(), "start": start_time(os.getpid())},
-            "pid": pid,
-            "start": start_time(pid),
-            "session": pid,
-            "boot": boot_id(),
-            "started_at": self.started_ms,
-            "starts": self.starts + 1,
-        }
+            "pid": pid, "start": start_time(pid), "session": pid, "boot": boot_id(),
+            "started_at": self.started_ms, "starts": self.starts + 1,
+        }  # fmt: skip
         write_json(f"{self.folder}/process.json", value)
 
     def start(self) -> None:
@@ -255,8 +253,9 @@ class Shim:
         self.sidecar = self.spawn(self.spec["sidecar"], "sidecar.log", stdin, record=False)
         os.close(stdin)
 
-    def reap(self) -> None:
-        """Take the exit status of everything that ended: the child, the sidecar, and orphans that came to us."""
+    def reap(self, rest: float) -> None:
+        """Rest until a signal comes, then take the exit status of all that ended: child, sidecar, orphans that came to us."""
+        signal.sigtimedwait({signal.SIGCHLD, NUDGE}, rest)
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
@@ -303,7 +302,7 @@ class Shim:
                 self.stop("cancelled", 1, self._asked_grace())
             elif self.timeout and now - self.began > self.timeout:
                 self.stop("timed_out", 1)
-        if now - self.looked_at >= (0.2 if self.limit else 1.0):
+        if now - self.looked_at >= self.look_s * 0.9:
             self.looked_at = now
             held = memory_bytes(self.tree(), self.limit)
             self.peak = max(self.peak, held)
@@ -320,8 +319,10 @@ class Shim:
 
     def wait_child(self) -> None:
         while self.child_status is None:
-            signal.sigtimedwait({signal.SIGCHLD}, TICK_S)
-            self.reap()
+            rest = TICK_S if self.cause else self.look_s
+            if self.timeout and not self.cause:
+                rest = max(0.0, min(rest, self.began + self.timeout - time.monotonic()))
+            self.reap(rest)
             if self.child_status is None:
                 self.look()
 
@@ -335,8 +336,7 @@ class Shim:
                 until = now + LEFTOVER_S
             elif now > until:
                 send(left, signal.SIGKILL)
-            signal.sigtimedwait({signal.SIGCHLD}, TICK_S)
-            self.reap()
+            self.reap(TICK_S)
 
     def wait_sidecar(self) -> None:
         if not self.sidecar:
@@ -344,8 +344,7 @@ class Shim:
         os.close(self.sidecar_stdin)
         until = time.monotonic() + float(self.spec.get("sidecar_s", 60.0))
         while self.sidecar_status is None:
-            signal.sigtimedwait({signal.SIGCHLD}, TICK_S)
-            self.reap()
+            self.reap(TICK_S)
             if time.monotonic() > until:
                 send([self.sidecar, *descendants(self.sidecar)], signal.SIGKILL)
 
@@ -388,10 +387,11 @@ class Shim:
 
 def _detach(folder: str) -> None:
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # the default would never wake sigtimedwait
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    for number in (signal.SIGCHLD, NUDGE):
+        signal.signal(number, lambda *_: None)  # what is ignored would never wake sigtimedwait
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, NUDGE})
     null = os.open("/dev/null", os.O_RDONLY)
     log = os.open(f"{folder}/shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(null, 0)

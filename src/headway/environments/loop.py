@@ -35,8 +35,8 @@ _TIMEOUT_S = 3600.0
 _next_tidy: dict[str, float] = {}
 
 
-def step(host: Host, _now: int) -> None:
-    """One look at everything that is asked for or under way."""
+def step(host: Host, now: int) -> int | None:
+    """One look at everything that is asked for or under way; a build tells in files how far it is."""
     with host.database.read() as db:
         bare = _bare_projects(db)
         rows = list(
@@ -51,6 +51,7 @@ def step(host: Host, _now: int) -> None:
             _follow(host, row, process)
     _begin(host, [row for row in rows if row.process_id is None], AT_ONCE - sum(1 for row in rows if row.process_id))
     _tidy(host)
+    return now + int(INTERVAL_S * 1000) if rows else None
 
 
 def folder(host: Host, environment_id: str, attempt: int = 1) -> Path:

@@ -7,7 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from headway.engines.host import Host
@@ -33,11 +33,19 @@ class _Due:
     attempts: int
 
 
-def step(host: Host, now: int) -> None:
-    """One step at `now` (ms): load what is due, send it, note how it went."""
+def step(host: Host, now: int) -> int | None:
+    """One step at `now` (ms): load what is due, send it, note how it went. Returns when the next message is due."""
     with host.database.read() as db:
-        if not _due(db, now):
-            return
+        due = _due(db, now)
+    if due:
+        _deliver(host, now)
+    with host.database.read() as db:
+        waiting = select(func.min(WebhookDelivery.next_at)).where(WebhookDelivery.state == "waiting")
+        first = db.scalar(waiting)
+    return None if first is None else max(first, now + int(INTERVAL_S * 1000))
+
+
+def _deliver(host: Host, now: int) -> None:
     with host.database.write() as db:
         if not leases.take(db, "models:webhooks", host.name, 120):
             return

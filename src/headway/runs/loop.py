@@ -30,13 +30,18 @@ from headway.transcript.log import cells_sent
 log = logging.getLogger("headway.runs")
 
 INTERVAL_S = 0.5
+_AGAIN_MS = 500  # after something that went wrong
 _TAIL = 64 << 10
 
 
-def step(host: Host, now: int) -> None:
-    """One look at the clock, the queue, and everything under way."""
+def step(host: Host, now: int) -> int | None:
+    """One look at the clock, the queue, and everything under way. When to look again: at the next time of a schedule, as all
+    else that a run waits for (a slot, its environment, its process) comes as a row."""
     schedules.fire_due(host, now)
+    again: list[int] = []
     with host.database.read() as db:
+        if (fires_at := schedules.next_due(db)) is not None:
+            again.append(max(fires_at, now + _AGAIN_MS))
         rows = _live(db, launch.here(host))
         names = {
             project.id: project
@@ -53,8 +58,10 @@ def step(host: Host, now: int) -> None:
                 _prepare(host, row, project)
         except (HeadwayError, OSError) as error:
             log.warning("run %s: %s", row.run_id, error)
+            again.append(now + _AGAIN_MS)
     _start_waiting(host, names)
     sweep.step(host, now)
+    return min(again, default=None)
 
 
 def _live(db: Session, here: str) -> list[Execution]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -116,6 +116,11 @@ def coming(row: Schedule, count: int = 5) -> list[int]:
 def fires(db: Session, row: Schedule, limit: int = 20) -> list[Fire]:
     """The last times it fired, newest first."""
     return list(db.scalars(select(Fire).where(Fire.schedule_id == row.id).order_by(Fire.due_at.desc()).limit(limit)))
+
+
+def next_due(db: Session) -> int | None:
+    """When the next schedule fires (ms); None if none will."""
+    return db.scalar(select(func.min(Schedule.next_at)))
 
 
 def fire_due(host: Host, now: int) -> int:

@@ -19,17 +19,18 @@ _SWEEP_EVERY_MS = 600_000
 _last_sweep: dict[str, int] = {}
 
 
-def step(host: Host, now: int) -> None:
-    """One step at `now` (ms). Each series is folded in a transaction of its own, so that no writer waits long."""
+def step(host: Host, now: int) -> int:
+    """One step at `now` (ms). Each series is folded in a transaction of its own, so that no writer waits long. Returns when the
+    next sweep is due."""
     with host.database.read() as db:
         due = merge.due(db)
     for run, key in due:
         host.database.group(partial(merge.fold, run=run, key=key))
         time.sleep(0)  # lets waiting writers go first
-    if now - _last_sweep.get(host.name, 0) < _SWEEP_EVERY_MS:
-        return
-    _last_sweep[host.name] = now
-    _sweep(host, now)
+    if now - _last_sweep.get(host.name, 0) >= _SWEEP_EVERY_MS:
+        _last_sweep[host.name] = now
+        _sweep(host, now)
+    return _last_sweep[host.name] + _SWEEP_EVERY_MS
 
 
 def _sweep(host: Host, now: int) -> None:

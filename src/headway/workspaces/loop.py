@@ -20,8 +20,8 @@ _SHIPPING_MS = 120_000
 _looked: dict[str, int] = {}
 
 
-def step(host: Host, now: int) -> None:
-    """Rewrite kernel specs where they differ; each minute, see who is there."""
+def step(host: Host, now: int) -> int:
+    """Rewrite kernel specs where they differ; each minute, see who is there. Returns when that minute is over."""
     with host.database.read() as db:
         query = (
             select(Project)
@@ -38,6 +38,7 @@ def step(host: Host, now: int) -> None:
     if now - _looked.get(host.name, 0) >= _LOOK_EVERY_MS:
         _looked[host.name] = now
         tidy(host, now)
+    return _looked[host.name] + _LOOK_EVERY_MS
 
 
 def tidy(host: Host, now: int) -> None:
