@@ -54,7 +54,6 @@ _TRIPLE = "(?s)" + _NAMED + r"""(\"{3}|'{3})(.+?)\4"""
 # `add_argument("--api-key", default="...")`, `os.environ.setdefault("TOKEN", "...")`: what follows a secret's name on its line.
 _KEYED = r"""((?:"|')-{0,2}([A-Za-z_][\w-]*)(?:"|'))([^\n]*)"""
 _LITERAL = r"""([bBrRuUfF]{0,2})("|')(?:(?!\2)[^\n]){3,}\2"""
-_ARGUMENT = r"(?s)^--?([\w-]+)(?:=(.*))?$"
 # Names of sampling and sequence models that only look like secrets.
 _INNOCENT = (
     r"(?i)(?:max|min|num|n|new|pad|eos|bos|unk|mask|sep|cls|total)_?(?:new_?)?tokens?(?:_?ids?)?$"
@@ -160,12 +159,13 @@ def redact_argv(argv: list[str]) -> list[str]:
     found: list[str] = []
     hide = False
     for word in argv:
-        match = _re(_ARGUMENT).match(word) if word.startswith("-") else None
+        option, given, _ = word.partition("=")
+        secret = option.startswith("-") and secret_name(option.lstrip("-"))
         if hide and not word.startswith("-"):
             found.append(HIDDEN)
-        elif match and match[2] is not None and secret_name(match[1]):
-            found.append(f"{word.split('=', 1)[0]}={HIDDEN}")
+        elif secret and given:
+            found.append(f"{option}={HIDDEN}")
         else:
             found.append(_clean(word))
-        hide = bool(match and match[2] is None and secret_name(match[1]))
+        hide = secret and not given
     return found

@@ -12,6 +12,7 @@ from headway.capture.guard import Source, hide, strip
 from headway.capture.kept import Kept
 from headway.capture.models import Models
 from headway.capture.namespace import look
+from headway.capture.pace import Pace
 from headway.capture.sites import Sites
 from headway.capture.spool import Spool
 from headway.capture.values import held
@@ -34,6 +35,7 @@ class Session:
 
     def __init__(self, folder: str) -> None:
         self.spool = Spool(folder)
+        self.pace = Pace()
         self.sites = Sites(self.spool)
         self.sources: dict[str, Source] = {}
         self.at_end: list[Callable[[], None]] = []

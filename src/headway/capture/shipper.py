@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from headway.capture import system
+from headway.capture import batches, system
 from headway.capture.gathering import gather
 from headway.capture.reduce import reduce
 from headway.capture.sending import Sender
@@ -79,7 +79,7 @@ class Reader:
                 except ValueError:
                     continue
                 if isinstance(fact, dict) and "k" in fact and "t" in fact:
-                    one = _unpacked(fact) if fact["k"] == "rows" else [fact]
+                    one = UNPACK[fact["k"]](fact) if fact["k"] in UNPACK else [fact]
                     self.facts += [{**f, "_pid": pid} for f in one]
                     count += len(one)
         return count
@@ -90,6 +90,9 @@ def _unpacked(fact: dict[str, Any]) -> list[dict[str, Any]]:
     rows = fact.get("r")
     whole = [r for r in rows if isinstance(r, list) and len(r) == 5] if isinstance(rows, list) else []
     return [{"t": t, "k": kind, "s": site, "v": values, "n": names} for t, kind, site, values, names in whole]
+
+
+UNPACK = {"rows": _unpacked, "batch": batches.unpacked}
 
 
 class Shipper:

@@ -25,6 +25,8 @@ FILE_LIMIT = 512 * 1024 * 1024
 TEXT_LIMIT = 2000
 LARGEST = 1 << 63
 ROW_LIMIT = 4000
+CHUNK = 2_000  # entries that are written together
+BATCH = 16  # rows that are written by columns
 QUIET = frozenset(
     ("start", "note")
 )  # these wait for the first fact of the user's: a program without any gets no thread
@@ -42,16 +44,19 @@ class Spool:
         self.pid = os.getpid()
         self.role = "child"
         self._buffer: deque[tuple[Any, ...]] = deque()
+        # For who calls often: (time.perf_counter_ns(), None, kind, site, values, names); then `rouse` unless it is `running`.
+        self.append: Callable[[tuple[Any, ...]], None] = self._buffer.append
         self._file: int | None = None
         self._written = 0
         self._writing = _thread.allocate_lock()
         self._wake = _thread.allocate_lock()
         self._wake.acquire()  # who releases it wakes the writer
-        self._running = False
+        self.running = False
         self._stop = False
         self.dropped = 0
         self.on_first: Callable[[], None] | None = None  # called at the first write of more than our own start
-        self.on_tick: list[Callable[[], None]] = []  # called by the writer at each round
+        # Called by the writer at each round; they may say after how many seconds they want the next.
+        self.on_tick: list[Callable[[], float | None]] = []
 
     def add(self, kind: str, **fact: Any) -> None:
         """Appends one fact; cheap, and never raises for what is in it."""
@@ -60,43 +65,38 @@ class Spool:
             self.dropped += 1
             return
         self._buffer.append((time.time_ns() // 1_000_000, fact))
-        if not self._running and not self._stop and kind not in QUIET:
+        if not self.running and not self._stop and kind not in QUIET:
             self._start()
 
     def row(self, kind: str, site: Site, values: Sequence[Any], names: tuple[Any, ...]) -> None:
         """Appends what one call at a site showed, and what its names held: there may be many, and they are written together."""
-        self.note((time.perf_counter_ns(), None, kind, site, values, names))
-
-    def note(self, row: tuple[Any, ...]) -> None:
-        """As `row`: (time.perf_counter_ns(), None, kind, site, values, names); plain values only, of any size."""
         if len(self._buffer) >= BUFFER_LIMIT:
             self.dropped += 1
             return
-        self._buffer.append(row)
-        if not self._running and not self._stop:
+        self._buffer.append((time.perf_counter_ns(), None, kind, site, values, names))
+        if not self.running and not self._stop:
             self._start()
 
     def rouse(self) -> None:
-        """Starts the writer, if it does not run: its rounds are wanted, though there is nothing to write yet."""
-        if not self._running and not self._stop:
+        """Starts the writer, if it does not run: its rounds are wanted, or something was appended."""
+        if not self.running and not self._stop:
             self._start()
 
     def _start(self) -> None:
-        self._running = True
+        self.running = True
         try:
             _thread.start_new_thread(self._loop, ())
         except RuntimeError:  # the interpreter is going down: flush() at exit does the rest
-            self._running = False
+            self.running = False
 
     def _loop(self) -> None:
         idle = 0
         while not self._stop and idle < IDLE_ROUNDS:
             idle = 0 if self.flush() else idle + 1
-            for step in self.on_tick:
-                step()
-            if self._wake.acquire(timeout=INTERVAL_S):
+            wanted = [step() for step in self.on_tick]
+            if self._wake.acquire(timeout=min([w for w in wanted if w is not None], default=INTERVAL_S)):
                 break
-        self._running = False
+        self.running = False
 
     def flush(self) -> int:
         """Writes what is buffered; how many facts that was. Errors of the disk are swallowed and the facts dropped."""
@@ -110,19 +110,16 @@ class Spool:
         with self._writing:
             while self._buffer:
                 lines: list[bytes] = []
-                rows: list[list[Any]] = []
-                while self._buffer and count % 500 != 499:
-                    when, fact, *row = self._buffer.popleft()
-                    count += 1
-                    if fact is None:
-                        kind, site, values, names = row
-                        held = {k: v for k, v in zip(site.names, names, strict=False) if v is not None}
-                        rows.append([(when + _SINCE) // 1_000_000, kind, site.id, values[:24], held])
+                rows: list[Any] = []
+                for _ in range(min(len(self._buffer), CHUNK)):
+                    entry = self._buffer.popleft()
+                    if entry[1] is None:
+                        rows.append((entry[0], *entry[2:]))
                         continue
                     if rows:
                         lines.append(_rows(rows))
                         rows = []
-                    lines.append(_line(when, fact))
+                    lines.append(_line(*entry))
                 if rows:
                     lines.append(_rows(rows))
                 count += 1
@@ -147,10 +144,10 @@ class Spool:
     def before_fork(self) -> None:
         """Ends the writer thread, so that the process forks with no thread of ours, and no lock held."""
         self._stop = True
-        if self._running:
+        if self.running:
             self._wake.release()
         deadline = time.monotonic() + 1
-        while self._running and time.monotonic() < deadline:
+        while self.running and time.monotonic() < deadline:
             time.sleep(0.001)
         self._wake.acquire(blocking=False)
         self._writing.acquire(timeout=1)
@@ -174,7 +171,7 @@ class Spool:
         self._buffer.clear()
         self.pid = os.getpid()
         self.role = "child"
-        self._running = self._stop = False
+        self.running = self._stop = False
         self.dropped = 0
 
     def claim(self) -> bool:
@@ -216,14 +213,32 @@ def _line(when: int, fact: dict[str, Any]) -> bytes:
         return _json({"t": when, "k": "lost", "of": str(fact.get("k")), "why": type(error).__name__}).encode() + b"\n"
 
 
-def _rows(rows: list[list[Any]]) -> bytes:
-    """Many calls' values as one line: `{"k": "rows", "r": [[milliseconds, kind, site, values, names], ...]}`."""
+def _rows(rows: list[Any]) -> bytes:
+    """Many calls' values as one line: by columns, or a few as `{"k": "rows", "r": [[ms, kind, site, values, names], ...]}`."""
+    if len(rows) >= BATCH:
+        from headway.capture.batches import packed
+
+        try:
+            data = _json(packed(rows, _SINCE))
+            if len(data) <= ROW_LIMIT * len(rows):
+                return data.encode("utf-8", "replace") + b"\n"
+        except (TypeError, ValueError, RecursionError):
+            pass
+    one_by_one = [
+        [(when + _SINCE) // 1_000_000, kind, site.id, list(values[:24]), dict(zip(site.names, names, strict=False))]
+        for when, kind, site, values, names in rows
+    ]
+    return _few(one_by_one)
+
+
+def _few(rows: list[list[Any]]) -> bytes:
     try:
         for row in rows:
+            row[4] = {k: v for k, v in row[4].items() if v is not None}
             if not set(map(type, row[3])) <= _NUMBERS:
-                row[3] = redact([_short(v) for v in row[3]])
+                row[3] = redact([short(v) for v in row[3]])
             if not set(map(type, row[4].values())) <= _NUMBERS:
-                row[4] = redact({k: _short(v) for k, v in row[4].items()})
+                row[4] = redact({k: short(v) for k, v in row[4].items()})
         data = _json({"t": rows[0][0], "k": "rows", "r": rows})
         if len(data) <= ROW_LIMIT * len(rows):
             return data.encode("utf-8", "replace") + b"\n"
@@ -233,8 +248,8 @@ def _rows(rows: list[list[Any]]) -> bytes:
         {
             "k": kind,
             "s": site,
-            "v": [_short(v) for v in values],
-            "n": {k: _short(v) for k, v in names.items()},
+            "v": [short(v) for v in values],
+            "n": {k: short(v) for k, v in names.items()},
             "t": when,
         }
         for when, kind, site, values, names in rows
@@ -246,7 +261,7 @@ def _other(value: Any) -> Any:
     return f"<{type(value).__name__}>"
 
 
-def _short(value: Any) -> Any:
+def short(value: Any) -> Any:
     """Long text cut, and numbers that are no measurements left out."""
     if type(value) is str:
         return value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT] + "…"

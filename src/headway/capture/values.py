@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
-__all__ = ["describe", "held", "number_list", "scalar", "snapshot", "text"]
+__all__ = ["describe", "held", "number_list", "scalar", "snapshot", "text", "told_of"]
 
 TEXT_LIMIT = 2000
 SERIES_LIMIT = 20_000
@@ -28,11 +28,24 @@ def held(frame: FrameType) -> dict[str, Any]:
     shown = frame.f_locals
     found = dict(shown)
     if _KEEPS and frame.f_code.co_flags & _OPTIMIZED and sys.getrefcount(shown) == 3:  # the frame's, ours, the call's
-        code = frame.f_code
-        for names in (code.co_varnames, code.co_cellvars, code.co_freevars):
-            for name in names:
-                shown.pop(name, None)
+        _forget(shown, frame)
     return found
+
+
+def told_of(frame: FrameType, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """What these names of a frame hold, None where they are none of its own; as `held`, for the few."""
+    shown = frame.f_locals
+    found = tuple(map(shown.get, names))
+    if _KEEPS and frame.f_code.co_flags & _OPTIMIZED and sys.getrefcount(shown) == 3:  # the frame's, ours, the call's
+        _forget(shown, frame)
+    return found
+
+
+def _forget(shown: dict[str, Any], frame: FrameType) -> None:
+    code = frame.f_code
+    for names in (code.co_varnames, code.co_cellvars, code.co_freevars):
+        for name in names:
+            shown.pop(name, None)
 
 
 def scalar(value: Any) -> Any:

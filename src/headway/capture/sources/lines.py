@@ -7,7 +7,8 @@ import sys
 import time
 
 from headway.capture.guard import hide
-from headway.capture.sources.output import emit, keep
+from headway.capture.pace import EVERY, HOT, keep
+from headway.capture.sources.output import emit
 from headway.capture.sources.relays import relayed
 from headway.capture.values import scalar
 
@@ -28,38 +29,59 @@ def install(session: Session) -> None:
 
 
 def _wrap_logging(session: Session, module: ModuleType) -> None:
+    """`logger.info(...)` calls its handlers first, then ours. Who logs very fast is left alone between rounds."""
     logger: Any = module.Logger
     original = logger.callHandlers
-    source = session.source("logging")
+    source, pace = session.source("logging"), session.pace
+    pace.watch(source)
+    hot: dict[int, str] = {}  # the lines that came often
 
     def callHandlers(self: Any, record: Any) -> Any:
         result = original(self, record)
+        if pace.left <= 0 and hot.get(record.lineno) == record.pathname:
+            passable = pace.passable = pace.passable - 1
+            if passable & EVERY:
+                return result
+            if passable < 0:
+                if logger.callHandlers is wrapper:
+                    logger.callHandlers = original
+                    pace.out.append(again)
+                return result
         if not source.off:
             started = time.thread_time_ns()
             try:
-                _logged(session, record)
+                if _logged(session, record) > HOT:
+                    hot[record.lineno] = record.pathname
             except Exception as error:
                 source.failed(error)
             finally:
                 source.spend(time.thread_time_ns() - started)
         return result
 
+    def again() -> None:
+        if logger.callHandlers is original:
+            logger.callHandlers = wrapper
+
     functools.update_wrapper(callHandlers, original)
-    logger.callHandlers = hide(callHandlers)
+    wrapper = logger.callHandlers = hide(callHandlers)
 
 
-def _logged(session: Session, record: Any) -> None:
+def _logged(session: Session, record: Any) -> int:
+    """Notes a record; how often its line came so far, 0 where it hands on the lines of others."""
     if not session.sites.is_user(record.pathname):
-        return
+        return 0
     frame = session.sites.caller(sys._getframe(2))
     args = record.args if isinstance(record.args, tuple) else ()
     kind, told = "log", (record.msg if isinstance(record.msg, str) else None, *args)
     if frame is not None and not args and (above := relayed(frame, record.msg, session.sites)) is not None:
         kind, (frame, told) = "print", above
     site = session.sites.at(frame) if frame is not None else None
-    if frame is None or site is None or not keep(site):
-        return
-    emit(session, kind, frame, site, told)
+    if frame is None or site is None:
+        return 0
+    if keep(site):
+        emit(session, kind, frame, site, told)
+        session.pace.left -= 5
+    return 0 if kind == "print" else site.count
 
 
 def _wrap_tqdm(session: Session, module: ModuleType) -> None:
@@ -122,8 +144,9 @@ def _shown(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: di
     if not session.sites.is_user(frame.f_code.co_filename):
         return
     site = session.sites.at(frame)
-    if site is None or not keep(site):
+    if site is None or not keep(site) or (session.pace.left <= 0 and site.count > HOT and site.count & EVERY):
         return
+    session.pace.left -= 5
     shown = {k: v for k, v in kwargs.items() if k not in ("refresh", "ordered_dict")}
     if len(args) > 1 and isinstance(args[1], dict):
         shown.update(args[1])

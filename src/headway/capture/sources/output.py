@@ -6,9 +6,10 @@ import builtins
 import sys
 import time
 
-from headway.capture.guard import GRACE_NS, hide, like
+from headway.capture.guard import hide, like
+from headway.capture.pace import EVERY, HOT, THIN_AFTER, keep
 from headway.capture.sources.relays import relayed
-from headway.capture.values import held, scalar, snapshot, text
+from headway.capture.values import scalar, snapshot, text, told_of
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -18,93 +19,96 @@ if TYPE_CHECKING:
     from headway.capture.session import Session
     from headway.capture.sites import Site
 
-__all__ = ["emit", "install", "keep"]
+__all__ = ["emit", "install"]
 
-# After so many calls of one site only every second, then fourth... is kept: a chart needs no more points.
-THIN_AFTER = 20_000
 FAST_LIMIT = 2_000
-# Prints that are looked at: so many at once, so many more at each round of the writer (100 ms). Beyond that, of a loop that
-# prints thousands of lines between two rounds, every eighth; and after so many of those none until the next round.
-BURST, REFILL, PATIENCE = 2_000, 200, 2_000
-HOT = 500
+SETTLED = 64  # a function's line of one text that so often was its own is no relay
+CLOCKED = 31  # of the calls that are looked at one of 32 is timed (a mask)
 _PLAIN = frozenset((float, int, str, bool, type(None)))
 
 
 def install(session: Session) -> None:
-    """`print` calls the original first, then ours. Who prints faster than a chart could show is left alone between ticks.
+    """`print` calls the original first, then ours. Who prints faster than a chart could show is left alone between rounds.
 
     The path of a call that was met before is kept short: plain values are noted as they are, and looked at by the writer.
     """
     original = builtins.print
-    source, sites, spool = session.source("print"), session.sites, session.spool
-    getframe, now, users, known, note = sys._getframe, time.perf_counter_ns, sites.users, sites.known, spool.note
+    source, spool, pace = session.source("print"), session.spool, session.pace
+    getframe, now, known, append, hot = sys._getframe, time.perf_counter_ns, session.sites.known, spool.append, pace.hot
     plain = _PLAIN.issuperset
-    left, skipped = BURST, 0
-    hot: Any = None  # the code, and the place in it, of the loop that prints
-    hot_at = 0
 
     def print(*args: Any, **kwargs: Any) -> None:
-        nonlocal left, skipped, hot, hot_at
         original(*args, **kwargs)
         frame = getframe(1)
-        if left < 0 and frame.f_lasti == hot_at and frame.f_code is hot:
-            skipped += 1
-            if skipped & 7:
-                if skipped > PATIENCE and builtins.print is wrapper:
+        if pace.left <= 0 and hot.get(frame.f_lasti) is frame.f_code:
+            passable = pace.passable = pace.passable - 1
+            if passable & EVERY:
+                return
+            if passable < 0:
+                if builtins.print is wrapper:
                     builtins.print = original
+                    pace.out.append(again)
                 return
         if source.off:
             return
         started = now()
         try:
-            code = frame.f_code
-            if users.get(code.co_filename) is not False:
-                site = known.get((id(code), frame.f_lasti))
-                if site is None or kwargs or not site.plain or site.count >= THIN_AFTER:
-                    _printed(session, frame, args, kwargs)
-                else:
-                    site.count += 1
+            site = known.get((id(frame.f_code), frame.f_lasti))
+            if site is None or kwargs or not site.plain:
+                _printed(session, frame, args, kwargs)
+            else:
+                count = site.count = site.count + 1
+                if count > THIN_AFTER and not keep(site):
+                    return
+                if site.module_level:
                     told = tuple(map(frame.f_globals.get, site.names))
-                    if plain(map(type, args)) and plain(map(type, told)):
-                        note((started, None, "print", site, args, told))
-                    else:
-                        note((started, None, "print", site, _values(args, site), tuple(map(_told, told))))
-                left -= 1
-                if site is not None and site.count > HOT:
-                    hot, hot_at = code, frame.f_lasti
+                else:
+                    told = told_of(frame, site.names)
+                    if not count & (count - 1):
+                        session.locals_at(frame, site)
+                    pace.left -= 1
+                if plain(map(type, args)) and plain(map(type, told)):
+                    append((started, None, "print", site, args, told))
+                else:
+                    append((started, None, "print", site, _values(args, site), tuple(map(_told, told))))
+                if not spool.running:
+                    spool.rouse()
+                if count > HOT:
+                    hot[frame.f_lasti] = frame.f_code
         except Exception as error:
             source.failed(error)
-        spent = source.spent_ns = source.spent_ns + now() - started
-        if spent > GRACE_NS:
-            source.spend(0)
+        left = pace.left = pace.left - 1
+        if not left & CLOCKED:
+            source.spend((now() - started) * (CLOCKED + 1))
 
-    def tick() -> None:
-        nonlocal left, skipped
-        left, skipped = min(max(left, 0) + REFILL, BURST), 0
+    def again() -> None:
         if builtins.print is original:
             builtins.print = wrapper
 
     builtins.print = wrapper = hide(like(print, original))
-    spool.on_tick.append(tick)
+    pace.watch(source)
+    spool.on_tick.append(pace.round)
 
 
 def _printed(session: Session, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    pace = session.pace
     if not session.sites.is_user(frame.f_code.co_filename):
+        if pace.left <= 0:
+            pace.hot[frame.f_lasti] = frame.f_code  # a library's: no line of it is wanted
         return
     if kwargs and kwargs.get("file") not in (None, sys.stdout, sys.stderr):
         return
-    if len(args) == 1 and (above := relayed(frame, args[0], session.sites)) is not None:
+    above = relayed(frame, args[0], session.sites) if len(args) == 1 else None
+    if above is not None:
         frame, args = above
     site = session.sites.at(frame)
-    if site is not None and (site.count <= THIN_AFTER or keep(site)):
+    if site is not None and keep(site):
         emit(session, "print", frame, site, args)
-
-
-def keep(site: Site) -> bool:
-    count = site.count
-    if count <= THIN_AFTER:
-        return True
-    return count % (1 << (count // THIN_AFTER).bit_length()) == 0
+        pace.left -= 2
+    if site is not None and above is None:
+        site.plain = not site.secret and (len(args) > 1 or site.module_level or site.count > SETTLED)
+        if site.count > HOT:
+            pace.hot[frame.f_lasti] = frame.f_code
 
 
 def emit(session: Session, kind: str, frame: FrameType, site: Site, args: tuple[Any, ...], **more: Any) -> None:
@@ -140,8 +144,8 @@ def _names(frame: FrameType, site: Site) -> tuple[Any, ...]:
     """The scalars behind the names in the call and of the loops around it, at full precision; None for what is none."""
     if not site.names:
         return ()
-    holds = held(frame) if not site.module_level else frame.f_globals
-    return tuple(map(_told, map(holds.get, site.names)))
+    found = map(frame.f_globals.get, site.names) if site.module_level else told_of(frame, site.names)
+    return tuple(map(_told, found))
 
 
 def _told(value: Any) -> Any:
