@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -18,13 +19,30 @@ from headway.capture.reduce import reduce
 from headway.capture.shipper import Reader
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
-PYTHON = os.environ.get("HEADWAY_TEST_PYTHON") or sys.executable  # the programs' interpreter; capture runs in the user's
+PYTHON = (
+    os.environ.get("HEADWAY_TEST_PYTHON") or sys.executable
+)  # the programs' interpreter; capture runs in the user's
 BOOT = """import os, sys
 if os.environ.get("HEADWAY_SPOOL"):
     sys.path.append(os.environ["HEADWAY_RUNTIME"])
     import headway.boot
     headway.boot.boot()
 """
+
+
+def other_pythons() -> list[str]:
+    """Interpreters of other versions, 3.11 or later: HEADWAY_TEST_PYTHONS (paths, by ":"), else those of pyenv and PATH."""
+    named = os.environ.get("HEADWAY_TEST_PYTHONS")
+    if named is not None:
+        return [p for p in named.split(":") if p]
+    found = []
+    for version in ("3.11", "3.12", "3.13", "3.14"):
+        root = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+        homes = sorted(root.glob(f"versions/{version}.*/bin/python"))
+        there = str(homes[-1]) if homes else shutil.which(f"python{version}")
+        if there and version != f"3.{sys.version_info.minor}":
+            found.append(there)
+    return found
 
 
 @dataclass

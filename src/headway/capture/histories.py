@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from headway.capture.lexicon import is_metric_name, is_noise_name, words
 from headway.capture.merging import Candidate
-from headway.capture.program import RESULT, Definition, Place, is_constant
+from headway.capture.program import RESULT, Definition, Place, is_constant, position_of
 from headway.capture.results import Results, definition_key
 
 __all__ = ["attribute", "name", "returns", "turns", "written"]
 
 # Words of running values: the best so far, a sum so far. Their last value is a result, their course is not.
 _RUNNING = frozenset(
-    ("best", "min", "max", "prev", "previous", "last", "old", "new", "total", "running", "sum", "tmp", "temp", "correct", "lowest",
-     "highest", "curr", "current", "cum", "epoch", "n", "num")
+    ("best", "min", "max", "prev", "previous", "last", "old", "new", "total", "running", "sum", "tmp", "temp", "correct",
+     "lowest", "highest", "curr", "current", "cum", "epoch", "n", "num")
 )  # fmt: skip
 
 
@@ -107,20 +108,13 @@ def source_of(results: Results, definition: Definition) -> set[Any]:
     call = definition.value
     if not isinstance(call, ast.Call) or results.program.call_sites(_last(call)) != 1:
         return set()
-    inner = results.program.returned(call, _position(definition))
+    inner = results.program.returned(call, position_of(definition))
     found = results.program.definition(*inner) if inner is not None else None
     return set() if found is None else {(*definition_key(found), "")}
 
 
 def _last(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-
-
-def _position(definition: Definition) -> int | None:
-    target = definition.node.targets[0] if isinstance(definition.node, ast.Assign) else None
-    if definition.kind != "unpack" or not isinstance(target, (ast.Tuple, ast.List)):
-        return None
-    return next((i for i, e in enumerate(target.elts) if isinstance(e, ast.Name) and e.id == definition.name), None)
 
 
 def name(results: Results, name: str, told: dict[str, Any], fact: dict[str, Any], place: Place, file: str) -> None:
@@ -152,7 +146,7 @@ def _from_call(results: Results, name: str, told: dict[str, Any], place: Place, 
     definition = results.program.definition(name, place)
     if definition is None or any(d.kind == "append" for d in definitions):
         return False
-    inner = results.program.returned(definition.value, _position(definition))
+    inner = results.program.returned(definition.value, position_of(definition))
     if inner is None:
         return False
     grown = [d for d in results.program.all_definitions(*inner) if d.kind == "append"]
@@ -181,7 +175,7 @@ def entries(results: Results, name: str, value: dict[str, Any], place: Place, fi
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not is_metric_name(key):
             continue
         node = _value_under(results, name, key, place)
-        if node is None or is_constant(node) or isinstance(node, ast.Name) and _fixed(results, node, place):
+        if node is None or is_constant(node) or (isinstance(node, ast.Name) and _fixed(results, node, place)):
             continue
         site = {"file": file, "at": [node.lineno]}
         found = results.candidate(("entry", place.module, place.function, name, key), "names", site, ast.unparse(node))
@@ -255,7 +249,7 @@ def columns(
 
 
 def _grows(values: list[Any]) -> bool:
-    return all(type(v) is int for v in values) and all(a < b for a, b in zip(values, values[1:], strict=False))
+    return all(type(v) is int for v in values) and all(a < b for a, b in itertools.pairwise(values))
 
 
 # -- instances and files

@@ -134,7 +134,7 @@ def _lines(text: str) -> dict[str, Any]:
         return {}
     longest = max(map(len, series.values()))
     whole = {n: v for n, v in series.items() if len(v) == longest}
-    grows = len(steps) == longest and all(a < b for a, b in zip(steps, steps[1:], strict=False))
+    grows = len(steps) == longest and all(after > before for before, after in zip(steps, steps[1:]))  # noqa: B905, RUF007  no more imports here
     return {"r": {**({"step": steps} if grows else {}), **whole}}
 
 

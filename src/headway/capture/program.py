@@ -9,6 +9,7 @@ from headway.capture.structure import CELLS, MODULE, Definition, Function, Place
 
 __all__ = [
     "CELLS", "COUNTER", "MODULE", "PARAMETER", "RESULT", "Definition", "Function", "Place", "Program", "call_name", "is_constant",
+    "position_of",
 ]  # fmt: skip
 
 # Meanings, by how much they say. An expression made of several has the strongest.
@@ -131,7 +132,21 @@ class Program(Structure):
         return strongest(self._meanings(definitions, depth))
 
     def _meanings(self, definitions: list[Definition], depth: int) -> list[str]:
-        return [self.meaning(d.value, d.place, depth - 1) for d in definitions[-4:] if d.value is not None]
+        return [self._meaning_of_definition(d, depth - 1) for d in definitions[-4:] if d.value is not None]
+
+    def _meaning_of_definition(self, definition: Definition, depth: int) -> str:
+        """Of `w, costs = train()` each name means what stands at its place in the tuple that the function returns."""
+        call, position = definition.value, position_of(definition)
+        function = self.functions.get(call_name(call)) if isinstance(call, ast.Call) else None
+        if position is not None and function is not None:
+            tuples = [
+                n.value for n in ast.walk(function.node) if isinstance(n, ast.Return) and isinstance(n.value, ast.Tuple)
+            ]
+            parts = [t.elts[position] for t in tuples if position < len(t.elts)]
+            where = Place(function.module, function.name, (1 << 30, 0))
+            if parts:
+                return strongest([self.meaning(p, where, depth - 1) for p in parts])
+        return self.meaning(call, definition.place, depth)
 
     def _meaning_of_attribute(self, node: ast.Attribute, place: Place, depth: int) -> str:
         if node.attr in _COUNTING or is_noise_name(node.attr):
@@ -167,6 +182,14 @@ class Program(Structure):
             found = strongest([self.meaning(a, place, depth - 1) for a in inner])
             return RESULT if found == PREDICTION and name in ("mean", "sum", "average", "sqrt") else found
         return UNKNOWN
+
+
+def position_of(definition: Definition) -> int | None:
+    """At which place of a tuple a name is bound: 1 for `b` in `a, b = f()`."""
+    target = definition.node.targets[0] if isinstance(definition.node, ast.Assign) else None
+    if definition.kind != "unpack" or not isinstance(target, (ast.Tuple, ast.List)):
+        return None
+    return next((i for i, e in enumerate(target.elts) if isinstance(e, ast.Name) and e.id == definition.name), None)
 
 
 def strongest(meanings: list[str]) -> str:

@@ -259,7 +259,7 @@ class Structure:
         return self._call_counts[name]
 
     def returned(self, call: ast.AST | None, position: int | None = None) -> tuple[str, Place] | None:
-        """The name that a function of the user's returns to a call, or the one at a position of the tuple; and where it is bound."""
+        """The name that a function of the user's returns to a call (of a tuple, at a position), and the end of that function."""
         if not isinstance(call, ast.Call) or (function := self.functions.get(call_name(call))) is None:
             return None
         scope = self._where.get(function.node, ("", MODULE, 0))[1]

@@ -144,10 +144,10 @@ class Watch:
         whole = count <= FIRST or not count & (count - 1)
         if not whole and not series.names:
             return None
-        names = held(frame)
-        self._row(series, names)
+        holds = held(frame)
+        self._row(series, holds)
         if whole:
-            self._session.tell_locals(names, code.co_filename, code.co_qualname, frame.f_lineno, calls=count)
+            self._session.tell_locals(holds, code.co_filename, code.co_qualname, frame.f_lineno, calls=count)
         return None
 
     def jumped(self, code: CodeType, offset: int, to: int) -> Any:
@@ -236,6 +236,8 @@ def _marked(name: str) -> bool:
 
 def _speaks(code: CodeType) -> bool:
     """Whether a name that a function binds, or a word in it, may be that of a result."""
+    if code.co_name in code.co_names:
+        return False  # it calls itself: near the limit of recursion a look at its return would be one call too many
     names = (*code.co_varnames, *code.co_cellvars, *code.co_names)
     if any(_marked(n) for n in names):
         return True
