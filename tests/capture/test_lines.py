@@ -87,7 +87,7 @@ SUMS: dict[str, tuple[str, dict[str, list[float]]]] = {
     "reset after each print": (
         "def play():\n    score = 0.0\n    for n_epi in range(1, 5):\n        score += n_epi\n        if n_epi % 2 == 0:\n"
         "            print('avg score : {:.1f}'.format(score / 2))\n            score = 0.0\n    score += 7\nplay()",
-        {"score": [1.5, 3.5]},
+        {"avg_score": [1.5, 3.5]},
     ),
     "nothing reads it": (
         "loss_avg = 0.0\nfor i in range(3):\n    loss = 1 / (i + 2)\n    loss_avg += loss\n    print(i, 'loss', loss)",

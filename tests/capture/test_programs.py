@@ -126,7 +126,7 @@ def test_sklearn_parameters(sklearn_run: Any) -> None:
     params = sklearn_run.params
     expected = {"alpha": 0.3, "test_size": 0.25, "random_state": 3, "best_alpha": 0.1}
     assert {k: params.get(k) for k in expected} == expected
-    assert params["n_neighbors_tried"] == [1, 2, 3, 4, 6, 7, 8]  # 5 is the default
+    assert params["n_neighbors_tried"] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
 def test_sklearn_metrics_are_one_each_with_their_witnesses(sklearn_run: Any) -> None:

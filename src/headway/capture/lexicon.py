@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_metric_name", "is_noise_name", "is_prediction_name", "loop_parameter", "words"]
+__all__ = ["is_metric_name", "is_noise_name", "is_prediction_name", "is_truth_name", "loop_parameter", "words"]
 
 _METRIC = frozenset(
     [
@@ -119,6 +119,9 @@ _PREDICTION = re.compile(
     r"|\w+_(?:pred|preds|hat|proba|probs))$",
     re.IGNORECASE,
 )
+_TRUTH = re.compile(
+    r"^(?:y|targets?|labels?|truth|true|actual|expected|gold)(?:_\w+)?$|^\w+_(?:y|labels|targets?|true)$", re.IGNORECASE
+)
 _NOISE = frozenset(
     [
         "time",
@@ -212,6 +215,11 @@ def is_noise_name(name: str) -> bool:
 
 def is_prediction_name(name: str) -> bool:
     return bool(_PREDICTION.match(name))
+
+
+def is_truth_name(name: str) -> bool:
+    """Whether a name holds what a prediction is held against: `y_test`, `labels`."""
+    return bool(_TRUTH.match(name)) and not is_prediction_name(name)
 
 
 def loop_parameter(variable: str) -> str:

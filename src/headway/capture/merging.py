@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 from headway.capture.lexicon import words
 
-__all__ = ["Candidate", "as_metric", "merged", "named"]
+if TYPE_CHECKING:
+    from headway.capture.apart import Apart
+
+__all__ = ["Candidate", "as_metric", "merged", "named", "series_key", "value_key"]
 
 # Which source is trusted most for a value: the call itself, then the name, then the printed text.
 TRUST = {
@@ -28,6 +33,9 @@ TRUST = {
     "cell": 6,
     "file": 7,
 }
+
+# Names that say only that something is a result: another one, of nearly the same rank, says more.
+_GENERIC = frozenset(("score", "scores", "metric", "metrics", "result", "results", "value", "values"))
 
 # Sources that are a call of a library: each is a result of its own.
 CALLS = {"score", "validate", "fit"}
@@ -48,12 +56,26 @@ class Candidate:
     training: int | None = None
     qualifier: str = ""
     series: bool = False
+    part_of: str = ""  # the name of the series that it is one value of: `costs[0]`
+    version: Any = None  # which run of a cell its points are of
+    site: int | None = None  # of the fit whose rounds its points are
+    told: int = 0  # how many points earlier runs have left
+
+    def again(self, version: Any) -> None:
+        """A cell that is run again: its single results follow the earlier ones, its series take their place."""
+        if self.version is not None and version != self.version:
+            if len(self.points) - self.told > 1:
+                self.points.clear()
+            self.told = len(self.points)
+        self.version = version
 
     def add(self, step: int | None, value: Any, when: int) -> None:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             self.points.append((step, float(value), when))
 
     def name(self, rank: int, name: str) -> None:
+        if len(found := words(name)) == 1 and found[0] in _GENERIC and rank > 0:
+            rank += 4
         clean = re.sub(r"[^A-Za-z0-9_.\- /]+", "_", name).strip("_ ./-")[:120]
         if clean:
             self.names.append((rank, clean))
@@ -81,28 +103,60 @@ def _unite(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
 
     owner: dict[Any, int] = {}
     for index, item in enumerate(items):
-        for key in {*item.keys, *_value_keys(item)}:
-            if key in owner:
-                other = items[owner[key]]
-                if key[0] == "value" and {item.source, other.source} <= CALLS and item.line != other.line:
-                    continue  # two calls may well find the same: 146 of 150 right is no fingerprint
-                parent[root(index)] = root(owner[key])
-            else:
-                owner[key] = index
+        for key in item.keys - _values(item.keys):
+            parent[root(index)] = root(owner.setdefault(key, index))
+    calls: dict[int, set[tuple[str, int]]] = {}  # of each group: the calls that it comes from
+    for index, item in enumerate(items):
+        if item.source in CALLS:
+            calls.setdefault(root(index), set()).add((item.file, item.line))
+    for index, item in enumerate(items):
+        for key in {*_values(item.keys), *_value_keys(item)}:
+            one, other = root(index), root(owner.setdefault(key, index))
+            if one == other:
+                continue
+            both = key[0] == "value" and calls.get(one) and calls.get(other) and calls[one] != calls[other]
+            if both and (_is_fraction(key[1]) or item.expression != items[owner[key]].expression):
+                owner[key] = index  # two calls may well find the same: 146 of 150 right is no fingerprint
+                continue
+            parent[one] = other
+            calls[other] = calls.get(one, set()) | calls.get(other, set())
     groups: dict[int, list[Candidate]] = {}
     for index, item in enumerate(items):
         groups.setdefault(root(index), []).append(item)
-    return _fold_namesakes(_fold_printed(_fold_excerpts(list(groups.values()))))
+    return _without_unions(_fold_namesakes(_fold_printed(_fold_excerpts(list(groups.values())))))
+
+
+def _values(keys: set[Any]) -> set[Any]:
+    return {k for k in keys if k[0] in ("value", "series")}
 
 
 def _value_keys(item: Candidate) -> set[Any]:
     """The same full-precision value, or the same series, is the same metric, whatever the sources call it."""
     values = [p[1] for p in item.points]
     if len(values) == 1:
-        return {("value", values[0])} if _digits(values[0]) >= 7 else set()
+        return {value_key(values[0])} if _digits(values[0]) >= 7 else set()
     if any(_digits(v) >= 6 for v in (values[0], values[-1])):
-        return {("series", len(values), values[0], values[-1])}
+        return {series_key(values)}
     return set()
+
+
+def _is_fraction(value: float) -> bool:
+    """Whether a value is so many of at most a thousand."""
+    return abs(value - float(Fraction(value).limit_denominator(1000))) < 1e-9 if math.isfinite(value) else False
+
+
+def value_key(value: float) -> tuple[Any, ...]:
+    return ("value", _rounded(value))
+
+
+def series_key(values: list[Any]) -> tuple[Any, ...]:
+    """What tells a series from others: its length, its first and its last value."""
+    return ("series", len(values), _rounded(values[0]), _rounded(values[-1]))
+
+
+def _rounded(value: float) -> float:
+    """Twelve digits: the last ones differ between two ways to take the same mean."""
+    return float(f"{value:.12g}")
 
 
 def _digits(value: float) -> int:
@@ -115,7 +169,11 @@ def _fold_namesakes(groups: list[list[Candidate]]) -> list[list[Candidate]]:
     kept: list[list[Candidate]] = []
     for group in groups:
         names = min((n for c in group for n in c.names), default=None)
-        key = names and (names[1], next((c.qualifier for c in group if c.qualifier), ""), [p[1] for p in group[0].points])
+        key = names and (
+            names[1],
+            next((c.qualifier for c in group if c.qualifier), ""),
+            [p[1] for p in group[0].points],
+        )
         home = known.setdefault(repr(key), group) if key else group
         tell, told = {c.source for c in group}, {c.source for c in home}
         if home is group or tell & told or tell | told <= CALLS:
@@ -170,7 +228,25 @@ def _fold_printed(groups: list[list[Candidate]]) -> list[list[Candidate]]:
     return kept
 
 
+def _without_unions(groups: list[list[Candidate]]) -> list[list[Candidate]]:
+    """A call in a helper that several things are scored by gives what several other metrics hold, one after the other: it is
+    no metric beside them."""
+    values = [{_rounded(p[1]) for c in g for p in c.points} for g in groups]
+    kept = []
+    for index, group in enumerate(groups):
+        mine = values[index]
+        if len(mine) < 2 or not {c.source for c in group} <= CALLS or any(c.qualifier for c in group):
+            kept.append(group)
+            continue
+        parts = [v for n, v in enumerate(values) if n != index and len(v) < len(mine) and v <= mine]
+        if len(parts) < 2 or set().union(*parts) != mine:
+            kept.append(group)
+    return kept
+
+
 def _rounds_to(full: Candidate, shown: Candidate) -> bool:
+    if len(shown.points) == 1 and shown.part_of and full.series and any(n == shown.part_of for _, n in full.names):
+        return any(_rounds(p[1], shown.points[0][1]) or p[1] == shown.points[0][1] for p in full.points)
     if len(full.points) != len(shown.points):
         return False
     return all(_rounds(a[1], b[1]) for a, b in zip(full.points[:50], shown.points[:50], strict=True))
@@ -189,16 +265,22 @@ def _names_agree(group: list[Candidate], item: Candidate) -> bool:
     return bool(ours & theirs) or any(c.file == item.file and abs(c.line - item.line) <= 3 for c in group)
 
 
-def named(groups: list[list[Candidate]]) -> dict[str, list[Candidate]]:
+def named(groups: list[list[Candidate]], apart: Apart | None = None) -> dict[str, list[Candidate]]:
     """Each group under its best name; where two compete, what tells them apart is added, else a number."""
     found: dict[str, list[Candidate]] = {}
+    alike: dict[str, list[list[Candidate]]] = {}
     for group in groups:
         names = sorted(((rank, name) for c in group for rank, name in c.names), key=lambda n: n[0])
         base = names[0][1] if names else "value"
         qualifier = next((c.qualifier for c in group if c.qualifier), "")
         options = [f"{base}/{qualifier}" if qualifier else base]
-        options += [f"{n}/{qualifier}" if qualifier else n for r, n in names[1:] if r < 40]
-        options += [f"{options[0]}_{n}" for n in range(2, 500)]
+        others = alike.setdefault(options[0], [])
+        if options[0] in found:
+            told = apart.names(group, others) if apart is not None and not qualifier else []
+            options += [f"{options[0]}/{one}" for one in told]
+            options += [f"{n}/{qualifier}" if qualifier else n for r, n in names[1:] if r < 40]
+            options += [f"{options[0]}_{n}" for n in range(2, 500)]
+        others.append(group)
         found[next(o for o in options if o not in found)] = group
     return found
 

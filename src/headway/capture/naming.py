@@ -9,15 +9,14 @@ from headway.capture.lexicon import is_metric_name, words
 from headway.capture.program import Program, call_name
 
 __all__ = [
-    "core_name",
-    "data_set",
-    "entry_of_loop",
-    "metric_function",
-    "names_a_set",
-    "step_of",
-    "string_of_loop",
-    "validated_name",
-]
+    "as_name", "core_name", "data_set", "entry_of_loop", "is_spread", "mean_of", "metric_function", "names_a_set", "names_sets",
+    "of_a_list", "one_of", "step_of", "string_of_loop", "validated_name",
+]  # fmt: skip
+
+_AVERAGES = ("mean", "average", "nanmean", "fmean", "median", "max", "min")
+_FILLERS = frozenset(
+    ("the", "a", "an", "is", "are", "was", "of", "for", "on", "in", "at", "and", "with", "our", "this", "to", "by")
+)
 
 
 def core_name(node: ast.AST | None) -> str:
@@ -33,6 +32,10 @@ def core_name(node: ast.AST | None) -> str:
             return core_name(node.value)
         case ast.Call():
             name = call_name(node)
+            if name.startswith("cross_val") and name != "cross_val_predict":
+                return validated_name("score", _scoring(node))
+            if name == "sqrt" and node.args and "mean_squared" in (inner := core_name(node.args[0])):
+                return f"root_{inner.replace('neg_', '')}"
             if is_metric_name(name):
                 return metric_function(name, "")
             if isinstance(node.func, ast.Attribute) and not node.args:
@@ -53,9 +56,70 @@ def metric_function(name: str, meaning: str) -> str:
 
 
 def validated_name(name: str, scoring: str) -> str:
-    if name in ("score", "test_score"):
-        return f"cv_{scoring.removeprefix('neg_') or 'score'}"
-    return f"cv_{name}"
+    return f"cv_{scoring or 'score'}" if name in ("score", "test_score") else f"cv_{name}"
+
+
+def _scoring(call: ast.Call) -> str:
+    told = next((k.value for k in call.keywords if k.arg == "scoring"), None)
+    return told.value if isinstance(told, ast.Constant) and isinstance(told.value, str) else ""
+
+
+def as_name(label: str) -> str:
+    """The words of a label that name something, the last five: "The geometric mean is" -> geometric_mean."""
+    found = words(label)
+    while found and found[0] in _FILLERS:
+        found = found[1:]
+    while found and found[-1] in _FILLERS:
+        found = found[:-1]
+    return "_".join(found[-5:])
+
+
+def is_spread(node: ast.AST | None) -> bool:
+    """Whether an expression tells how much a result varies, or a bound made of that: `np.std(scores)`, `2 * acc_std`,
+    `mean - std`. That explains a mean and is no metric of its own."""
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return bool(set(words(name)) & {"std", "stdev", "stds", "stddev", "sd", "sem"}) or name.lower().endswith(
+                "_dev"
+            )
+        case ast.Call():
+            return call_name(node) in ("std", "stdev", "pstdev", "nanstd", "sem") or (
+                call_name(node) in ("round", "float", "sqrt", "mean") and bool(node.args) and is_spread(node.args[0])
+            )
+        case ast.BinOp():
+            return is_spread(node.left) or is_spread(node.right)
+        case ast.Subscript() | ast.UnaryOp():
+            return is_spread(node.value if isinstance(node, ast.Subscript) else node.operand)
+    return False
+
+
+def mean_of(node: ast.AST | None) -> str:
+    """The name whose mean an expression takes: `scores.mean()`, `np.average(scores)`."""
+    if not isinstance(node, ast.Call) or call_name(node) not in ("mean", "average", "fmean"):
+        return ""
+    if len(node.args) == 1 and isinstance(node.args[0], ast.Name):
+        return node.args[0].id
+    if not node.args and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+        return node.func.value.id
+    return ""
+
+
+def of_a_list(node: ast.AST, core: str) -> str:
+    """`np.mean(scores)` -> mean_scores; nothing for what takes no average of many."""
+    if not isinstance(node, ast.Call) or call_name(node) not in _AVERAGES or not is_metric_name(core):
+        return ""
+    name = "mean" if call_name(node) in ("average", "fmean", "nanmean") else call_name(node)
+    many = core.endswith("s") and not core.endswith(("ss", "loss"))
+    return f"{name}_{core}" if many and name not in words(core) else ""
+
+
+def one_of(node: ast.AST) -> str:
+    """The name of the list that `costs[0]` or `costs[-1]` is one value of."""
+    if isinstance(node, ast.Subscript) and isinstance(node.value, (ast.Name, ast.Attribute, ast.Subscript)):
+        place = node.slice.operand if isinstance(node.slice, ast.UnaryOp) else node.slice
+        if isinstance(place, ast.Constant) and isinstance(place.value, int):
+            return core_name(node.value)
+    return ""
 
 
 def data_set(call: ast.Call) -> str:
@@ -76,6 +140,18 @@ def names_a_set(name: str) -> bool:
     return bool(
         set(words(name))
         & {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "holdout", "oob"}
+    )
+
+
+def names_sets(label: str) -> bool:
+    """Whether a label speaks of several sets at once: "train/test accuracy"."""
+    found = set(words(label))
+    return (
+        sum(
+            bool(found & marks)
+            for marks in ({"train", "training"}, {"test", "testing"}, {"val", "valid", "validation", "dev"})
+        )
+        > 1
     )
 
 

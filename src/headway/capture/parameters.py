@@ -33,7 +33,7 @@ class Parameters:
         self._by_name: dict[str, list[Parameter]] = {}
         self.known: set[str] = set()  # names that a fitted object takes
         self._tried: dict[tuple[Any, str], dict[str, list[Any]]] = {}
-        self._sites: dict[tuple[Any, str], tuple[str, int]] = {}
+        self._sites: dict[tuple[Any, str], tuple[str, int, str]] = {}
 
     def add(self, name: str, value: Any, source: str, file: str = "", line: int = 0, owner: str = "") -> None:
         """One sighting. `owner` (a class or function) qualifies the name where two values compete for it."""
@@ -62,11 +62,8 @@ class Parameters:
         owner = str(fact["cls"])
         tried = self._tried.setdefault((fact.get("s"), owner), {})
         self.known |= {n.rsplit("__", 1)[-1] for n in (*(fact.get("params") or {}), *(fact.get("defaults") or {}))}
-        for name, value in (fact.get("params") or {}).items():
-            values = tried.setdefault(name, [])
-            if value not in values and len(values) < 50:
-                values.append(value)
-        self._sites[(fact.get("s"), owner)] = (file, line)
+        self._try(tried, fact.get("params") or {}, fact.get("defaults") or {})
+        self._sites[(fact.get("s"), owner)] = (file, line, "fit")
         for name, value in ((fact.get("search") or {}).get("best_params") or {}).items():
             self.add(f"best_{name.rsplit('__', 1)[-1]}", value, "search", file, line, owner=str(fact["cls"]))
         for name, value in {**(fact.get("options") or {})}.items():
@@ -75,17 +72,30 @@ class Parameters:
                     name, value, "validate" if fact["k"] == "validate" else "call", file, line, owner=str(fact["cls"])
                 )
 
+    def call(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        """One call whose settings count, such as a split; of many at one line, what varies becomes a list, too."""
+        key = (fact.get("s"), str(fact["fn"]))
+        self._sites[key] = (str(site.get("file", "")), int((site.get("at") or [0])[0]), "call")
+        self._try(self._tried.setdefault(key, {}), fact.get("params") or {}, {})
+
+    def _try(self, tried: dict[str, list[Any]], params: dict[str, Any], defaults: dict[str, Any]) -> None:
+        for name in [*params, *(n for n in tried if n in defaults and n not in params)]:
+            values = tried.setdefault(name, [])
+            value = params[name] if name in params else defaults[name]
+            if value not in values and len(values) < 50:
+                values.append(value)
+
     def tried(self) -> None:
         """The parameters of all fits, once they are known."""
         for (site, owner), params in self._tried.items():
-            file, line = self._sites[site, owner]
+            file, line, source = self._sites[site, owner]
             for name, values in params.items():
                 short = name.rsplit("__", 1)[-1]
                 if len(values) <= 3:
                     for value in values:
-                        self.add(short, value, "fit", file, line, owner=owner)
+                        self.add(short, value, source, file, line, owner=owner)
                 else:
-                    self.add(f"{short}_tried", values, "fit", file, line, owner=owner)
+                    self.add(f"{short}_tried", values, source, file, line, owner=owner)
 
     def arguments(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         for name, value in (fact.get("values") or {}).items():
@@ -96,6 +106,8 @@ class Parameters:
 
     def command_line(self, argv: list[str]) -> None:
         """`--trainer.max_iters=120`, `lr=0.1`: options in the usual forms, where no parser was seen."""
+        if any("ipykernel" in w or "colab_kernel" in w for w in argv[:4]):
+            return  # how a notebook's kernel was started is not the user's choice
         script = next((i for i, w in enumerate(argv) if w.endswith(".py") or w == "-m"), len(argv))
         for word in argv[script + 1 :]:
             match = re.match(r"^(?:--?)?([A-Za-z][\w.-]*)=(.+)$", word, re.DOTALL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from headway.capture.lexicon import is_metric_name, is_noise_name, is_prediction_name
+from headway.capture.lexicon import is_metric_name, is_noise_name, is_prediction_name, is_truth_name
 from headway.capture.structure import CELLS, MODULE, Definition, Function, Place, Structure, call_name, is_constant
 
 __all__ = [
@@ -167,6 +167,8 @@ class Program(Structure):
             return PREDICTION
         if is_metric_name(name) or name in ("criterion", "evaluate", "cross_val_score"):
             return RESULT
+        if len(node.args) > 1 and self._judges(node, place, depth):
+            return RESULT
         function = self.functions.get(name)
         if function is not None and isinstance(node.func, ast.Name):
             returns = [n.value for n in ast.walk(function.node) if isinstance(n, ast.Return) and n.value is not None]
@@ -182,6 +184,14 @@ class Program(Structure):
             found = strongest([self.meaning(a, place, depth - 1) for a in inner])
             return RESULT if found == PREDICTION and name in ("mean", "sum", "average", "sqrt") else found
         return UNKNOWN
+
+    def _judges(self, node: ast.Call, place: Place, depth: int) -> bool:
+        """Whether a call compares a prediction with the truth: `geo_mean(y_test, y_pred)`."""
+        first = node.args[:2]
+        if not all(isinstance(a, ast.Name) for a in first):
+            return False
+        truth = any(isinstance(a, ast.Name) and is_truth_name(a.id) for a in first)
+        return truth and any(self.meaning(a, place, depth - 1) == PREDICTION for a in first)
 
 
 def position_of(definition: Definition) -> int | None:

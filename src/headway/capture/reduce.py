@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from headway.capture import histories, loops
+from headway.capture import histories, loops, validations
+from headway.capture.apart import Apart
 from headway.capture.literals import Literals
 from headway.capture.merging import Candidate, as_metric, merged, named
 from headway.capture.naming import string_of_loop
@@ -62,7 +63,8 @@ class _Reduction:
                 handler(fact, self.sites.get(fact.get("s", -1), {}))
         self.parameters.tried()
         Literals(self.program, self.parameters).from_source(self.names, self.ran)
-        metrics = named(merged(without_sums(self.results.found, self.program)))
+        apart = Apart(self.trainings.values(), {site: int(t["id"]) for site, t in self.trainings.items()})
+        metrics = named(merged(without_sums(self.results.found, self.program)), apart)
         self._attribute(metrics)
         return {
             "params": {p.name: {"value": p.value, "witnesses": p.witnesses} for p in self.parameters.found.values()},
@@ -94,8 +96,7 @@ class _Reduction:
         self.parameters.arguments(fact, site)
 
     def _on_call(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
-        for name, value in (fact.get("params") or {}).items():
-            self.parameters.add(name, value, "call", site.get("file", ""), (site.get("at") or [0])[0], owner=fact["fn"])
+        self.parameters.call(fact, site)
 
     def _on_fit(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if not site:
@@ -117,7 +118,8 @@ class _Reduction:
         if known is None:
             known = self.trainings[key] = {
                 "id": len(self.trainings) + 1, "class": fact["cls"], "inner": fact.get("inner"), "type": fact["type"],
-                "file": site["file"], "line": site["at"][0], "fits": [], "started": fact["t"], "metrics": {},
+                "file": site["file"], "line": site["at"][0], "within": _function(site["fn"]),
+                "fits": [], "started": fact["t"], "metrics": {},
             }  # fmt: skip
         search = fact.get("search") or {}
         if fact.get("parts") and known["fits"] and known["fits"][-1]["object"] == fact.get("id"):
@@ -130,13 +132,14 @@ class _Reduction:
         if fact.get("id") is not None:
             self.by_object[fact["id"]] = known["id"]
         self.latest = int(known["id"])
+        self.results.classes[self.latest] = self.results.classes[None] = str(known["inner"] or known["class"])
         return self.latest
 
     def _on_validate(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
             self.parameters.fit(fact, site)
-            self.results.validation(
-                fact, site, self._training(fact, site) if fact["fn"] != "cross_val_predict" else None
+            validations.validation(
+                self.results, fact, site, self._training(fact, site) if fact["fn"] != "cross_val_predict" else None
             )
 
     def _on_study(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
@@ -188,7 +191,7 @@ class _Reduction:
 
     def _on_plot(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
-            self.results.plotted(fact, site, None)
+            validations.plotted(self.results, fact, site, None)
 
     def _on_names(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         cell = fact.get("cell")
@@ -280,13 +283,15 @@ class _Reduction:
     def _models(self) -> list[dict[str, Any]]:
         saved = {f["id"]: f for f in self.facts if f["k"] == "model"}
         found: list[dict[str, Any]] = []
-        predictors = [t for t in self.trainings.values() if t["type"] == "predictor"] or [
-            t for t in self.trainings.values() if t["type"] != "loop"
-        ]
+        own = {told["class"] for told in self.objects.values() if told["kind"] == "user"}
+        trainings = [
+            t for t in self.trainings.values() if t["within"].split(".")[0] not in own
+        ]  # no parts of a user's own model
+        predictors = [t for t in trainings if t["type"] == "predictor"] or [t for t in trainings if t["type"] != "loop"]
         for training in predictors:
             for fit in _last_of_class(training["fits"]):
                 model = saved.get(fit["object"] or 0, {})
-                same = [f for f in training["fits"] if f["class"] == fit["class"]]
+                same = [f for f in training["fits"] if (f["class"], f["inner"]) == (fit["class"], fit["inner"])]
                 found.append(
                     {
                         "class": fit["class"],
@@ -390,9 +395,11 @@ def _configurations(fits: list[dict[str, Any]]) -> int:
     """How many different models were trained: by data, by words among the parameters, by the name of what a loop or a
     function works on. Only other numbers make no other model: that is a sweep."""
     kinds = set()
-    for fit in fits:
+    for fit in fits:  # folds differ in their rows alone
+        known = fit["x"] or {}
+        data = {k: v for k, v in known.items() if k not in ("rows", "shape")} | {"width": known.get("shape", [0])[1:]}
         words = sorted((k, str(v)) for k, v in {**fit["params"], **fit["loop"]}.items() if isinstance(v, (str, bool)))
-        kinds.add(repr((words, fit["x"])))
+        kinds.add(repr((words, data)))
     return len(kinds)
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import ast
-import math
 from typing import Any
 
 from headway.capture.lexicon import is_metric_name, is_noise_name, words
-from headway.capture.merging import Candidate
+from headway.capture.merging import Candidate, value_key
 from headway.capture.naming import (
+    as_name,
     core_name,
     data_set,
     entry_of_loop,
+    is_spread,
+    mean_of,
     metric_function,
     names_a_set,
+    names_sets,
+    of_a_list,
+    one_of,
     step_of,
     string_of_loop,
-    validated_name,
 )
 from headway.capture.program import COUNTER, PARAMETER, RESULT, Definition, Place, Program, call_name
 from headway.capture.templates import Slot, clause, slots
@@ -30,6 +34,7 @@ class Results:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.found: dict[Any, Candidate] = {}
+        self.classes: dict[int | None, str] = {}  # of the trainings so far, and of the latest under None
 
     def candidate(self, key: Any, source: str, site: dict[str, Any], expression: str) -> Candidate:
         if key not in self.found:
@@ -48,8 +53,9 @@ class Results:
         for part, number in values.items():
             if isinstance(number, (dict, list, str)) or number is None:
                 continue
-            key = ("score", fact["s"], name, part, loop)
+            key = ("score", *_spot(site), name, part, loop, self.classes.get(training))
             found = self.candidate(key, "score", site, ast.unparse(call) if call is not None else name)
+            found.again(fact["s"])
             found.training = training
             found.qualifier = loop
             step = step_of(self.program, call, fact.get("n") or {})
@@ -64,7 +70,7 @@ class Results:
                     found.name(28, part)
                     continue
                 self._name_score(found, base if not part else f"{base}_{part}", call)
-                others = any(k[:2] == ("score", fact["s"]) and k[2] != name for k in self.found)
+                others = any(k[:3] == ("score", *_spot(site)) and k[3] != name for k in self.found)
                 if not others:  # `[m(y, p) for m in metrics]`: one call, several metrics
                     found.keys.add(("call", site["file"], tuple(site["at"]), part, loop))
 
@@ -96,7 +102,7 @@ class Results:
         for name, value in (fact.get("w") or {}).items():
             found = self.candidate(("round", fact["s"], fact.get("c"), name), "round", site, name)
             found.add(fact.get("i"), value, fact["t"])
-            found.series = True
+            found.series, found.site = True, fact["s"]
             if len(found.points) == 1:
                 found.name(10, name)
 
@@ -134,7 +140,7 @@ class Results:
                 found.training, found.qualifier = training, loop
                 found.add(None, best, fact["t"])
                 found.name(22, name)
-                found.keys.add(("value", best))
+                found.keys.add(value_key(best))
 
     def study(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         """A study's best value, and the best so far after each trial is its table's business."""
@@ -142,39 +148,6 @@ class Results:
         found.points = []
         found.add(None, fact.get("best_value"), fact["t"])
         found.name(20, "best_value")
-
-    def validation(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
-        """Cross-validation: the mean over the folds; the columns of a booster's `cv` as series over rounds."""
-        call = self.program.call_at(site["file"], site["at"])
-        expression = ast.unparse(call) if call is not None else str(fact["fn"])
-        loop = string_of_loop(self.program, call, fact.get("n") or {})
-        scoring = str((fact.get("options") or {}).get("scoring") or "")
-        for name, values in (fact.get("scores") or {}).items():
-            if not isinstance(values, list) or not values or name.endswith(("time", "size")):
-                continue
-            found = self.candidate(("validate", fact["s"], name, loop), "validate", site, expression)
-            found.training, found.qualifier = training, loop
-            if fact["fn"] in ("cv", "learning_curve", "validation_curve"):
-                found.points, found.series = [], True
-                sizes = (fact["scores"].get("train_size") or []) if fact["fn"] == "learning_curve" else []
-                for step, value in enumerate(values):
-                    found.add(int(sizes[step]) if len(sizes) == len(values) else step, value, fact["t"])
-                found.name(12, name)
-                continue
-            mean = math.fsum(values) / len(values)
-            found.add(step_of(self.program, call, fact.get("n") or {}), mean, fact["t"])
-            found.name(18, validated_name(name, scoring))
-            self._spread(fact, site, found, values)
-            goes = self.program.assigned_to(call) if call is not None else None
-            if goes is not None and fact["fn"] == "cross_val_score":
-                found.keys.add(("mean of", site["file"], goes[0]))
-
-    def _spread(self, fact: dict[str, Any], site: dict[str, Any], mean: Candidate, values: list[float]) -> None:
-        """The standard deviation is no metric of its own: it explains the mean."""
-        if len(values) > 1:
-            center = math.fsum(values) / len(values)
-            deviation = math.sqrt(math.fsum((v - center) ** 2 for v in values) / len(values))
-            mean.expression = f"{mean.expression}  [mean of {len(values)}, std {deviation:.4g}]"
 
     # -- printed, logged, shown
 
@@ -212,12 +185,14 @@ class Results:
             if name is None:
                 continue
             loop = string_of_loop(self.program, call, names)
-            key = (fact["k"], fact["s"], position, part, loop)
+            key = (fact["k"], *_spot(site), position, part, loop)
             found = self.candidate(key, fact["k"], site, ast.unparse(slot.node))
+            found.again(fact["s"])
             found.add(step_of(self.program, call, names), value, fact["t"])
             if len(found.points) == 1:
                 found.training, found.qualifier = training, loop if loop != entry else ""
                 found.exact = isinstance(slot.node, ast.Name) and slot.node.id in names
+                found.part_of = one_of(slot.node)
                 for rank, text in name:
                     found.name(rank, text)
                 if not entry:
@@ -231,9 +206,9 @@ class Results:
             return None
         core = part or core_name(slot.node)
         meaning = self.program.meaning(slot.node, place)
-        labelled = is_metric_name(label) and len(words(label)) <= 7
+        labelled = is_metric_name(label) and len(words(label)) <= 7 and not names_sets(label)
         outcome = self._counter_after_loop(slot.node, call)
-        if isinstance(slot.node, ast.Constant):
+        if isinstance(slot.node, ast.Constant) or is_spread(slot.node):
             return None
         if not part and not outcome:
             if meaning in (COUNTER, PARAMETER) or (is_noise_name(core) and not (labelled and meaning == RESULT)):
@@ -243,13 +218,15 @@ class Results:
             if isinstance(value, int) and not labelled and not is_metric_name(core) and meaning != RESULT:
                 return None
         found: list[tuple[int, str]] = []
-        text = "_".join(words(label)[-5:])
+        text = as_name(label)
         if labelled or (text and meaning == RESULT and not is_noise_name(label) and not is_metric_name(core)):
             told = names_a_set(label) and not names_a_set(core)
             rank = 19 if told else 21 if _is_quotient(slot.node) else 24
             found.append((rank if labelled else 45, text if not part else f"{text}_{part}"))
         if core:
             found.append((22 if is_metric_name(core) and len(core) > 2 else 50, core))
+        if average := of_a_list(slot.node, core):
+            found.append((21, average))
         return found or [(60, "value")]
 
     def _counter_after_loop(self, node: ast.expr, call: ast.Call) -> bool:
@@ -277,18 +254,20 @@ class Results:
         if isinstance(inner, ast.Call):
             at = (inner.lineno, inner.col_offset, inner.end_lineno or 0, inner.end_col_offset or 0)
             found.keys.add(("call", site["file"], at, part, loop))
-            if (
-                call_name(inner) == "mean"
-                and isinstance(inner.func, ast.Attribute)
-                and isinstance(inner.func.value, ast.Name)
-            ):
-                found.keys.add(("mean of", site["file"], inner.func.value.id))
+            if mean := mean_of(inner):
+                self.tie_mean(found, mean, self.program.place(inner))
             if (
                 isinstance(inner.func, ast.Attribute)
                 and call_name(inner) == "item"
                 and isinstance(inner.func.value, ast.Name)
             ):
                 self._tie(found, inner.func.value.id, self.program.place(inner))
+
+    def tie_mean(self, found: Candidate, variable: str, place: Place) -> None:
+        """Ties a candidate to the mean of what a variable holds at a place."""
+        definition = self.program.definition(variable, place)
+        if definition is not None:
+            found.keys.add(("mean of", *definition_key(definition), found.qualifier))
 
     def tie(self, found: Candidate, variable: str, place: Place) -> None:
         """Ties a candidate to a variable as it is bound at a place."""
@@ -326,6 +305,8 @@ class Results:
             return
         if self.program.meaning(ast.Name(id=name), place) != RESULT or not _is_outcome(definition, name):
             return
+        if is_spread(ast.Name(id=name)) or is_spread(definition.value):
+            return
         key = definition_key(definition)
         tied = [c for c in self.found.values() for k in c.keys if k[:-1] == key and k[-1]]
         if any(c.points and c.points[-1][1] == value for c in tied):
@@ -334,6 +315,8 @@ class Results:
         found.points, found.training = [(None, float(value), when)], training
         found.name(20 if is_metric_name(name) and len(name) > 2 else 55, name)
         found.keys.add((*key, ""))
+        if mean := mean_of(definition.value):
+            self.tie_mean(found, mean, definition.place)
 
     def _grown(
         self, name: str, values: list[Any], definitions: list[Definition], place: Place, site: dict[str, Any], when: int,
@@ -388,37 +371,27 @@ class Results:
         if self.program.meaning(node, place) != RESULT:
             return
         site = {"file": file, "at": [node.lineno]}
-        found = self.candidate(("cell", file), "cell", site, ast.unparse(node))
-        found.points, found.training = [(None, float(value), when)], training
+        if is_spread(node):
+            return
+        found = self.candidate(("cell", file, self.classes.get(None)), "cell", site, ast.unparse(node))
+        found.training = training
+        found.add(None, value, when)
         core = core_name(node)
         found.name(22 if is_metric_name(core) else 50, core or "value")
+        if isinstance(node, ast.Call) and is_metric_name(core) and (which := data_set(node)):
+            found.name(21, f"{which}_{core}")
+        if told := of_a_list(node, core):
+            found.name(21, told)
         self._tie_expression(found, node, {"file": file}, "", "")
-
-    def plotted(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
-        """Numbers that were drawn under a name that speaks of a result."""
-        call = self.program.call_at(site["file"], site["at"])
-        if call is None:
-            return
-        drawn = [(n, v) for n, v in zip(call.args, fact.get("v") or [], strict=False) if v]
-        if not drawn:
-            return
-        node, values = drawn[-1]
-        label = str(fact.get("label") or "")
-        core = core_name(node)
-        if not (is_metric_name(core) or is_metric_name(label)):
-            return
-        found = self.candidate(("plot", fact["s"], label), "plot", site, ast.unparse(node))
-        found.points, found.series, found.training = (
-            [(i, float(v), fact["t"]) for i, v in enumerate(values)],
-            True,
-            training,
-        )
-        found.name(26, core if is_metric_name(core) else "_".join(words(label)))
-        found.keys.add(("series", len(values), values[0], values[-1]))
 
 
 def definition_key(definition: Definition) -> tuple[Any, ...]:
     return ("definition", definition.place.module, definition.place.function, definition.name, definition.place.order)
+
+
+def _spot(site: dict[str, Any]) -> tuple[str, tuple[int, ...]]:
+    """Where a call stands; the same for a cell that is run again."""
+    return str(site["file"]), tuple(site["at"])
 
 
 def _is_quotient(node: ast.expr) -> bool:
