@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headway.tracking import experiments, service
+from headway.tracking.show import cells, group_curves
 from headway.tracking.store.record import Metric
 from tests.world import World, world
 
@@ -115,6 +116,46 @@ def test_the_names_of_columns_come_in_pages_the_telling_ones_first(here: World) 
     assert (
         bench.get("columns", filter="metrics.acc > 0.6")["columns"][-1]["share"] is None
     )  # a name that no run found has
+
+
+def test_groups_have_the_mean_of_their_courses_and_a_band(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(here)
+    for n, kind in enumerate(["a", "a", "b", ""]):
+        bench.run({"loss": [float(n), n + 2.0]}, n, **({"kind": kind} if kind else {}))
+    bench.run({"other": 1.0}, 9, kind="a")
+    found = bench.get("bands", by="params.kind", key="loss")
+    assert [(one["key"], one["runs"], one["read"]) for one in found["series"]] == [
+        ("group:a", 2, 2), ("group:b", 1, 1), ("group:none", 1, 1)
+    ]  # fmt: skip
+    assert found["series"][0] | {"x": 0} == {
+        "key": "group:a", "name": "a", "runs": 2, "read": 2, "x": 0, "y": [0.5, 2.5], "low": [0.0, 2.0], "high": [1.0, 3.0],
+        "count": [2, 2],
+    }  # fmt: skip
+    assert found["x"] == "step" and found["series"][0]["x"] == [0, 1]
+    assert [s["name"] for s in bench.get("bands", by="params.kind", key="loss", limit=1)["series"]] == ["a"]
+    assert bench.get("bands", by="params.kind", key="loss", **{"from": 1, "to": 1})["series"][0]["y"] == [2.5]
+    relative = bench.get("bands", by="attributes.status", key="loss", x="relative")["series"][0]
+    assert relative["runs"] == 4 and relative["x"] == [-2, -1, 0, 1]  # logged at 1 ms, begun at 0 to 3
+    assert bench.get("bands", by="params.kind", key="loss", filter="metrics.loss > 3.5")["series"][0]["name"] == "b"
+    assert bench.get("bands", by="params.kind", key="nothing")["series"] == []
+    monkeypatch.setattr(group_curves, "READ", 3)
+    some = bench.get("bands", by="attributes.status", key="loss")["series"][0]
+    assert some["runs"] == 4 and some["read"] == 3
+    for wrong in ({"by": "metrics.loss"}, {"by": "params.kind", "x": "no"}, {"by": "params.kind", "band": "no"}):
+        assert bench.get("bands", status=400, key="loss", **wrong)["error"]["message"]
+
+
+def test_a_run_with_very_many_names_does_not_hide_how_others_differ(
+    here: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "CELLS", 8)
+    bench = Bench(here)
+    bench.run({f"m{n}": 0.0 for n in range(9)} | {"acc": 0.1}, 1)
+    bench.run({"acc": 0.2, "same": 1}, 2)
+    bench.run({"acc": 0.3, "same": 1}, 3)
+    assert [column["id"] for column in bench.get()["columns"]] == ["metrics.acc"]
+    first = bench.get(offset=2)  # it comes first, and is looked at however many names it has
+    assert [column["key"] for column in first["columns"]] == ["acc", "m0", "m1", "m2", "m3"]
 
 
 def test_groups_count_and_measure_each_value(here: World) -> None:

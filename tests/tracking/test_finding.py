@@ -11,19 +11,21 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from headway.clock import new_id
 from headway.errors import BadInput
 from headway.storage.database import Database
 from headway.tracking import experiments, service
-from headway.tracking.find import counting, query
+from headway.tracking.find import arrays, counting, query
 from headway.tracking.find.search import Clause, Order, parse_filter, parse_orders
 from headway.tracking.store.record import Metric
+from headway.tracking.tables import Run
 from tests.tracking.test_store import ADA, PROJECT
 
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -64,6 +66,9 @@ def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     if request.param == "narrow":
         for name, value in (("FEW", 1), ("SOME", 3), ("AHEAD", 2), ("APART", 1)):
             monkeypatch.setattr(query, name, value)
+        monkeypatch.setattr(counting, "FEW", 0)
+        monkeypatch.setattr(arrays, "FEW", 0)
+        monkeypatch.setattr(arrays, "_DENSE", 0)
     return str(request.param)
 
 
@@ -152,6 +157,24 @@ def pages(db: Session, scope: query.Scope, filter_: str, orders: list[str], size
             return found
 
 
+def columns_agree(db: Session, scope: query.Scope, filter_: str, wanted: dict[str, dict[str, Any]]) -> None:
+    """Whole columns of the runs that match are those of the runs."""
+    runs = arrays.ids(db, scope, parse_filter(filter_))
+    rows = db.execute(select(Run.id, Run.uuid).where(Run.id.in_(runs.tolist())).order_by(Run.id)).all()
+    assert [row.id for row in rows] == runs.tolist() and {row.uuid for row in rows} == set(wanted)
+    mine = [wanted[row.uuid] for row in rows]
+    for values, places, field in (
+        (*arrays.by_text(db, scope, "param", "lr", runs), "lr"), (*arrays.by_text(db, scope, "tag", "team", runs), "team"),
+        (*arrays.by_attribute(db, scope, "status", runs), "status"),
+    ):  # fmt: skip
+        assert [values[at] for at in places] == [r[field] for r in mine] and len(set(values)) == len(values)
+    for of in ("last", "min", "max"):
+        told = [value(r, "metric", "acc", of) for r in mine]
+        np.testing.assert_equal(arrays.metric(db, scope, "acc", of, runs), [math.nan if v is None else v for v in told])
+    having = {row.uuid for row in rows if row.id in arrays.having(db, scope, "acc")}
+    assert having == {uuid for uuid, r in wanted.items() if r["acc"]}
+
+
 @pytest.fixture
 def plain_order(database: Database) -> None:
     """Texts are compared by their bytes: what SQLite does, and PostgreSQL in the locale of these tests."""
@@ -188,6 +211,7 @@ def test_any_search_equals_a_naive_one(
         assert sorted(counting.numbers(db, scope, parse_filter(filter_))) == sorted(
             counting.numbers(db, scope, parse_filter(filter_), 99)
         )
+        columns_agree(db, scope, filter_, {r["uuid"]: r for r in wanted})
         rows, _ = query.find_runs(db, scope, parse_filter(filter_), parse_orders(orders), size, skip=jump)
         assert [row.uuid for row in rows] == expected[jump : jump + size]
 

@@ -13,7 +13,7 @@ from headway.people.guard import Signed
 from headway.projects import service as projects
 from headway.tracking import points_api
 from headway.tracking.find import counting
-from headway.tracking.show import bands, cells, charts, choosing, explorer_api, grouping
+from headway.tracking.show import bands, cells, charts, choosing, explorer_api, group_curves, grouping
 from headway.web.answers import docs_responses
 from headway.web.edge import ReadDb
 
@@ -61,6 +61,24 @@ def groups(
     project = projects.by_slug(db, who, slug)
     ask = cells.Ask(filter, (), (), experiment, deleted, children, limit=limit)
     return _json(grouping.groups(db, who, project, ask, by, metric))
+
+
+@router.get("/bands")
+def group_bands(
+    request: Request, who: Signed, db: ReadDb, slug: str, by: str, key: str, x: str = "step", band: str = "range",
+    filter: Filter = "", experiment: Names = [], deleted: bool = False, children: bool | None = None,  # noqa: B006
+    limit: Annotated[int, Query(ge=1, le=50)] = 10,
+) -> Response:  # fmt: skip
+    """A metric's course in the groups of most runs: their mean, and the band around it (`range` or `deviation`)."""
+    project = projects.by_slug(db, who, slug)
+    if x not in charts.AXES or band not in bands.KINDS:
+        raise BadInput(
+            "The axis is step, time or relative, the band range or deviation.",
+            field="x" if x not in charts.AXES else "band",
+        )
+    ask = cells.Ask(filter, (), (), experiment, deleted, children, limit=limit)
+    low, high = (_bound(request, name) for name in ("from", "to"))
+    return _json(group_curves.group_curves(db, who, project, ask, by, key, x=x, kind=band, low=low, high=high))
 
 
 @router.get("/importance")

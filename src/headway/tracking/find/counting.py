@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 
 from headway.storage import direct
 from headway.storage.direct import Sql
-from headway.tracking.find.conditions import PARTS, TABLES, marks
+from headway.tracking.find.conditions import PARTS, TABLES, Piece, marks
 from headway.tracking.find.question import Question, RunRow, Scope, fewest
 from headway.tracking.find.search import Clause
 from headway.tracking.store import keys, record
 
+FEW = 2000
 _LAST = Sql("SELECT last, is_nan FROM summaries WHERE run_id = ? AND key_id = ?")
 
 
@@ -23,35 +24,43 @@ def count(db: Session, scope: Scope, clauses: Sequence[Clause]) -> int:
         return 0
     q = Question(db, scope, clauses, [])
     within, values = q.within()
-    driver = fewest(q) if clauses and q.sqlite else None
+    alone = len(clauses) == 1 and clauses[0].kind in TABLES and scope.children and scope.lifecycle == "active"
+    driver = fewest(q) if clauses and (q.sqlite or alone) else None
     if driver is None:
         mine, ids = q.experiments("r")
         checks, more = q.checks(sets="" if q.sqlite else "r.id")
         return int(q.rows(f"SELECT COUNT(*) FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more])[0][0])  # noqa: S608
     clause, (listed, its), number = driver
-    if (
-        len(clauses) == 1
-        and clause.kind in TABLES
-        and scope.children
-        and scope.lifecycle == "active"
-        and not _deleted(q)
-    ):
-        return number
     mine, ids = q.experiments("r")
+    if alone and (gone := _deleted(q)) <= FEW:
+        if not gone:
+            return number
+        checks, more = q.checks()
+        text = f"SELECT COUNT(*) FROM runs r WHERE {mine} AND r.lifecycle = 'deleted'{checks}"  # noqa: S608
+        return number - int(q.rows(text, [*ids, *more])[0][0])
     checks, more = q.checks([clause])
     text = f"SELECT COUNT(*) FROM ({listed}) d CROSS JOIN runs r WHERE r.id = d.run_id AND {mine}{within}{checks}"  # noqa: S608
     return int(q.rows(text, [*its, *ids, *values, *more])[0][0])
 
 
-def _deleted(q: Question) -> bool:
+def _deleted(q: Question) -> int:
+    """How many runs of the experiments are in the bin, counted up to `FEW` and one."""
     mine, ids = q.experiments("runs")
-    return bool(q.rows(f"SELECT 1 FROM runs WHERE {mine} AND lifecycle = 'deleted' LIMIT 1", ids))  # noqa: S608
+    text = f"SELECT COUNT(*) FROM (SELECT 1 FROM runs WHERE {mine} AND lifecycle = 'deleted' LIMIT {FEW + 1}) binned"  # noqa: S608
+    return int(q.rows(text, ids)[0][0])
 
 
 def numbers(db: Session, scope: Scope, clauses: Sequence[Clause], most: int = 10**9) -> list[int]:
     """The numbers of the runs that fulfil the clauses, at most so many, the latest first where there are more."""
     if not scope.experiment_ids:
         return []
+    text, values = matching(db, scope, clauses)
+    tail = " ORDER BY r.start_time DESC, r.uuid LIMIT ?" if most < 10**9 else ""
+    return [row[0] for row in direct.of(db).rows(Sql(text + tail), [*values, *([most] if tail else [])])]
+
+
+def matching(db: Session, scope: Scope, clauses: Sequence[Clause]) -> Piece:
+    """The statement that lists the numbers (`id`) of the runs (`r`) that fulfil the clauses. The scope has an experiment."""
     q = Question(db, scope, clauses, [])
     driver = fewest(q) if clauses and q.sqlite else None
     (mine, ids), (within, values) = q.experiments("r"), q.within()
@@ -59,12 +68,9 @@ def numbers(db: Session, scope: Scope, clauses: Sequence[Clause], most: int = 10
         clause, (listed, its), _ = driver
         checks, more = q.checks([clause])
         text = f"SELECT r.id FROM ({listed}) d CROSS JOIN runs r WHERE r.id = d.run_id AND {mine}{within}{checks}"  # noqa: S608
-        values = [*its, *ids, *values, *more]
-    else:
-        checks, more = q.checks(sets="" if q.sqlite else "r.id")
-        text, values = f"SELECT r.id FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more]  # noqa: S608
-    tail = " ORDER BY r.start_time DESC, r.uuid LIMIT ?" if most < 10**9 else ""
-    return [row[0] for row in q.rows(text + tail, [*values, *([most] if tail else [])])]
+        return text, [*its, *ids, *values, *more]
+    checks, more = q.checks(sets="" if q.sqlite else "r.id")
+    return f"SELECT r.id FROM runs r WHERE {mine}{within}{checks}", [*ids, *values, *more]  # noqa: S608
 
 
 def named(db: Session, project_id: str, uuids: Sequence[str]) -> list[RunRow]:

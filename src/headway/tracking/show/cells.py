@@ -162,7 +162,7 @@ def ranks(db: Session, rows: Sequence[Any]) -> dict[str, list[tuple[str, bool, f
 
 def _few(db: Session, kind: str, runs: list[int]) -> list[int]:
     """As many of the runs, in their order, as have `CELLS` values of this kind together; one at least."""
-    sizes: dict[int, int] = dict(db.execute(_SIZES[kind], {"runs": runs}).tuples().all()) if runs else {}
+    sizes = {row[0]: row[1] for row in db.execute(_SIZES[kind], {"runs": runs})} if runs else {}
     together = accumulate(sizes.get(run, 0) for run in runs)
     return [run for at, (run, total) in enumerate(zip(runs, together, strict=True)) if total <= CELLS or not at]
 

@@ -38,7 +38,7 @@ def lines(
             continue
         origin = run.start_time or 0 if x == "relative" else 0
         if x == "step":
-            points = history.chart(db, run.id, key, low=_step(low, math.ceil), high=_step(high, math.floor))
+            points = history.chart(db, run.id, key, low=whole_step(low, math.ceil), high=whole_step(high, math.floor))
         else:
             least, most = (None if bound is None else bound + origin for bound in (low, high))
             points = history.chart_in_time(db, run.id, key, low=least, high=most)
@@ -62,7 +62,7 @@ def drawn(
     return readout.answer(db, ("lines", key, x, low, high, name), runs, made)
 
 
-def _step(bound: float | None, towards: Callable[[float], int]) -> int | None:
+def whole_step(bound: float | None, towards: Callable[[float], int]) -> int | None:
     """The nearest whole step inside a bound; none for one that is beyond all."""
     return None if bound is None or not math.isfinite(bound) else towards(bound)
 
@@ -77,7 +77,7 @@ def bands_of(
 ) -> dict[str, Any]:
     """For each group of runs (name to the runs' numbers) the mean of a metric and the band around it, aligned on steps."""
     runs = [run for group in groups.values() for run in group]
-    bounds = {"low": _step(low, math.ceil), "high": _step(high, math.floor)}
+    bounds = {"low": whole_step(low, math.ceil), "high": whole_step(high, math.floor)}
     points = samples.sampled(db, runs, key, **bounds, most=history.CHART)
     found = []
     for name, its in groups.items():

@@ -10,22 +10,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
 from headway.people.rules import Who
 from headway.projects.tables import Project
 from headway.storage import direct
-from headway.tracking.find import counting, query
-from headway.tracking.find.conditions import TABLES
+from headway.tracking.find import arrays, counting, query
 from headway.tracking.find.search import Order, column_id, goal, parse_filter, parse_order
 from headway.tracking.show import cells, importance
 from headway.tracking.store import keys
 
 MOST = 1000
-FEW = 3000  # runs that are read one by one
 STUDIED = 3000  # runs that importance is worked out from, the latest
-_ATTRIBUTES = {"status": "status", "user_id": "user_id", "experiment_id": "experiment_id"}
+_ATTRIBUTES = ("status", "user_id", "experiment_id")
 
 
 def metric(name: str) -> Order:
@@ -44,49 +43,33 @@ def groups(db: Session, who: Who, project: Project, ask: cells.Ask, by: str, mea
         raise BadInput(f"1 to {MOST} groups can be asked for, not {ask.limit}.", field="limit")
     where, clauses = cells.scope(db, who, project, ask), parse_filter(ask.filter)
     shown = metric(measured) if measured else None
-    ids = np.array(counting.numbers(db, where, clauses), np.int64)
-    values = _values(db, where, by, ids)
-    places: dict[Any, int] = {}
-    group = np.array([places.setdefault(value, len(places)) for value in values], np.int64)
-    sizes = np.bincount(group, minlength=len(places))
-    measures = _measures(db, where, shown, ids, group, len(places)) if shown else {}
-    ranked = sorted(places, key=lambda value: (-int(sizes[places[value]]), value is None, str(value)))
+    ids = arrays.ids(db, where, clauses)
+    values, group = split(db, where, by, ids)
+    sizes = np.bincount(group, minlength=len(values)).tolist()
+    measures = _measures(arrays.metric(db, where, shown.key, shown.of, ids), group, len(values)) if shown else {}
+    ranked = sorted(range(len(values)), key=lambda at: (-sizes[at], values[at] is None, str(values[at])))
     found = [
-        {"value": value, "runs": int(sizes[places[value]]), "filter": _filter(by, value)}
-        | {name: _told(column[places[value]]) for name, column in measures.items()}
-        for value in ranked[: ask.limit]
+        {"value": values[at], "runs": sizes[at], "filter": _filter(by, values[at])}
+        | {name: _told(column[at]) for name, column in measures.items()}
+        for at in ranked[: ask.limit]
     ]
     return {"by": by, "groups": found, "more": len(ranked) > ask.limit, "total": len(ranked)}
 
 
-def _values(db: Session, where: query.Scope, by: str, ids: np.ndarray[Any, Any]) -> Sequence[Any]:
-    if by == "attributes.experiment_id":
-        order = Order("attribute", "experiment_id")
-    else:
-        order = parse_order(by)
+def split(db: Session, where: query.Scope, by: str, ids: arrays.Ints) -> tuple[list[Any], arrays.Ints]:
+    """The different values of `by`, and for each of the runs (numbers, rising) the place of its value. Raises `BadInput`."""
+    order = Order("attribute", "experiment_id") if by == "attributes.experiment_id" else parse_order(by)
     if order.kind == "attribute":
         if order.key not in _ATTRIBUTES:
             raise BadInput(
                 f"Runs can't be grouped by {order.key}.", hint=f"Attributes: {', '.join(_ATTRIBUTES)}", field="by"
             )
-        rows = direct.of(db).among(f"SELECT id, {_ATTRIBUTES[order.key]} FROM runs WHERE id IN", ids.tolist())  # noqa: S608
-        known = {row[0]: row[1] for row in rows}
-    elif order.kind in ("param", "tag"):
-        known = _texts(db, where, order, ids)
-    else:
-        raise BadInput(
-            "Runs are grouped by a parameter, a tag or an attribute.", hint="For example: params.model", field="by"
-        )
-    return [known.get(one) for one in ids.tolist()]
-
-
-def _texts(db: Session, where: query.Scope, order: Order, ids: np.ndarray[Any, Any]) -> dict[int, str]:
-    """The parameter or tag of runs: of few, read run by run, of many, the whole column."""
-    if len(ids) > FEW:
-        return dict(counting.column(db, where, order.kind, order.key))
-    key_id = keys.find(db, [order.key]).get(order.key, -1)
-    text = f"SELECT run_id, value FROM {TABLES[order.kind]} WHERE key_id = ? AND run_id IN"  # noqa: S608
-    return dict(direct.of(db).among(text, ids.tolist(), key_id))
+        return arrays.by_attribute(db, where, order.key, ids)
+    if order.kind in ("param", "tag"):
+        return arrays.by_text(db, where, order.kind, order.key, ids)
+    raise BadInput(
+        "Runs are grouped by a parameter, a tag or an attribute.", hint="For example: params.model", field="by"
+    )
 
 
 def _filter(by: str, value: Any) -> str:
@@ -101,20 +84,19 @@ def together(
     db: Session, where: query.Scope, runs: Sequence[query.RunRow], by: str, limit: int = 50
 ) -> dict[str, list[int]]:
     """The numbers of some runs by their values of `by`, those of most runs first. Raises `BadInput`."""
-    ids = np.array([run.id for run in runs], np.int64)
+    ids = np.unique(np.array([run.id for run in runs], np.int64))
+    values, group = split(db, where, by, ids)
+    place = dict(zip(ids.tolist(), group.tolist(), strict=True))
     found: dict[str, list[int]] = {}
-    for run, value in zip(runs, _values(db, where, by, ids), strict=True):
+    for run in runs:
+        value = values[place[run.id]]
         found.setdefault("none" if value is None else str(value), []).append(run.id)
     ranked = sorted(found, key=lambda name: (-len(found[name]), name))
     return {name: found[name] for name in ranked[:limit]}
 
 
-def _measures(
-    db: Session, where: query.Scope, shown: Order, ids: np.ndarray[Any, Any], group: np.ndarray[Any, Any], many: int
-) -> dict[str, Any]:
+def _measures(values: NDArray[np.float64], group: arrays.Ints, many: int) -> dict[str, Any]:
     """Mean, lowest and highest of a metric in each group; NaN where no run of the group has it."""
-    known = dict(counting.column(db, where, "metric", shown.key, shown.of))
-    values = np.array([known.get(one, np.nan) for one in ids.tolist()], np.float64)
     has = np.isfinite(values)
     counts = np.bincount(group[has], minlength=many)
     with np.errstate(invalid="ignore"):

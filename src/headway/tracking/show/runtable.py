@@ -34,6 +34,13 @@ unusual names in backticks: ``metrics.`a b` ``. All lists in the address are rep
         {"by": "params.model", "groups": [{"value": "forest" or null, "runs": 41, "filter": "params.model = 'forest'",
                                            "mean": 0.9, "min": 0.8, "max": 0.95}], "more": false}
 
+`GET bands?by=params.model&key=loss&x=step|time|relative&from=&to=&band=range|deviation&filter=&experiment=&limit=10` a metric's
+    course in the groups of most runs: the mean of the runs that have it, and the band around it. Of a large group an even share
+    is `read` (400 runs of all groups together); `count`: how many curves reach over each place.
+
+        {"x": "step", "series": [{"key": "group:forest", "name": "forest", "runs": 20000, "read": 100, "x": [...], "y": [mean],
+                                  "low": [...], "high": [...], "count": [...]}]}
+
 `GET importance?metric=metrics.acc&filter=&experiment=` what the metric hangs on (see `importance.py`).
 
         {"metric": "metrics.acc", "goal": "max", "runs": 2000, "params": [{"key": "lr", "kind": "number", "importance": 0.62,

@@ -55,8 +55,9 @@ function legend(chart) {
 }
 
 function entry(chart, one, key, shown) {
-  const title = `${one.name}${one.members > 1 ? `, mean of ${one.members} runs` : ""}: click to ${shown ? "hide" : "show"}, double-click for it alone`;
-  const name = make("button", { type: "button", "aria-pressed": String(shown), title }, one.name, one.members > 1 ? make("small", {}, ` ×${one.members}`) : null);
+  const members = one.members ?? one.runs ?? 1; // a mean of the lines here, or one that the server made
+  const title = `${one.name}${members > 1 ? `, mean of ${members} runs${one.read < members ? ` (${one.read} of them read)` : ""}` : ""}: click to ${shown ? "hide" : "show"}, double-click for it alone`;
+  const name = make("button", { type: "button", "aria-pressed": String(shown), title }, one.name, members > 1 ? make("small", {}, ` ×${members}`) : null);
   let wait = null;
   name.addEventListener("click", (event) => {
     event.stopPropagation();

@@ -89,7 +89,6 @@ export class Chart {
       const answer = await fetch(url, { headers: { Accept: "application/json" }, signal: this.asking.signal });
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
       this.data = await answer.json();
-      for (const one of this.data.series) one.group ??= this.figure.groups?.get(one.key);
       this.plot();
       this.later();
     } catch (error) {
@@ -179,7 +178,7 @@ export class Chart {
   plot() {
     this.axis = AXES.includes(this.data.x) ? this.data.x : this.x;
     const series = this.data.series.filter((one) => one.x.length);
-    this.lines = this.mean && series.length > 1 ? averaged(series) : series;
+    this.lines = this.mean && series.length > 1 && !series[0].low ? averaged(series) : series; // those with a band are means
     if (!this.lines.length) return this.empty();
     if (this.axis === "step" && !this.mean && series.every((one) => new Set(one.x).size < 2)) return this.bars(series);
     this.isLog = this.log && this.lines.some((one) => one.y.some((value) => value > 0));

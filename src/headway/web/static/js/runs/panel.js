@@ -109,11 +109,12 @@ export class Panel {
   // ---- lines
   async lines() {
     const { explorer } = this;
-    const { runs, groups } = await this.drawnRuns();
-    explorer.chart(groups ? [] : runs);
+    const { runs, by } = await this.drawnRuns();
+    explorer.chart(by ? [] : runs);
     if (!runs.length) return this.say("Nothing to draw yet.");
     const address = `${explorer.base.replace(/runs$/, "")}curves?runs=${runs.join(",")}`;
-    const asked = JSON.stringify([runs, explorer.state.chart, explorer.state.group]);
+    const bands = by ? this.bands(by) : "";
+    const asked = JSON.stringify([runs, explorer.state.chart, bands]);
     if (asked === this.asked) return;
     this.asked = asked;
     const { metrics } = await ask(address);
@@ -130,23 +131,31 @@ export class Panel {
       }
       return this.say("These runs have no metric over several steps. Scatter and Parallel draw single numbers.");
     }
-    this.place(runs, shown, groups);
+    this.place(runs, shown, bands);
+  }
+
+  /** The address of the means of all runs that match, in groups. */
+  bands(by) {
+    const { api, state } = this.explorer;
+    const asked = question(state, meant(state.filter));
+    for (const name of ["order", "column"]) asked.delete(name);
+    asked.set("by", by);
+    asked.set("limit", Number(state.top) || 10);
+    return `${api}/bands?${asked}`;
   }
 
   async drawnRuns() {
     const { actions, state } = this.explorer;
     const top = Number(state.top) || 10;
-    if (!actions.every && actions.chosen.size) return { runs: [...actions.chosen.keys()].slice(0, 100), groups: null };
-    if (state.group && !/^attributes\.(status|user_id|experiment_id)$/.test(state.group)) {
-      const rows = await this.sample([state.group], 60);
-      return { runs: rows.map((row) => row.id), groups: new Map(rows.map((row) => [row.id, String(row.cells[state.group] ?? "none")])) };
-    }
+    if (!actions.every && actions.chosen.size) return { runs: [...actions.chosen.keys()].slice(0, 100) };
+    // the first runs say which metrics there are; what is drawn of groups is of all their runs
+    if (state.group) return { runs: (await this.sample([], 60)).map((row) => row.id), by: state.group };
     const runs = [];
     for (const row of this.explorer.rows()) if (runs.push(row.id) === top) break;
-    return { runs, groups: null };
+    return { runs };
   }
 
-  place(runs, shown, groups) {
+  place(runs, shown, bands) {
     let grid = this.body.querySelector(".panel-charts");
     if (!grid) this.body.replaceChildren((grid = make("div", { class: "panel-charts" })));
     grid.dataset.count = Math.min(3, shown.length);
@@ -157,24 +166,20 @@ export class Panel {
     }
     const base = this.explorer.base.replace(/runs$/, "");
     for (const metric of shown) {
-      const url = `${base}series?${new URLSearchParams({ runs: runs.join(","), key: metric })}`;
+      const url = bands ? `${bands}&${new URLSearchParams({ key: metric })}` : `${base}series?${new URLSearchParams({ runs: runs.join(","), key: metric })}`;
       const known = this.figures.get(metric);
       const figure = known ?? this.figure(metric);
       this.figures.set(metric, figure);
-      figure.groups = groups;
-      figure.toggleAttribute("data-bare", !groups); // the table's dots are the legend
+      figure.toggleAttribute("data-bare", !bands); // the table's dots are the legend
       grid.append(figure);
       if (figure.dataset.chart === url && known) continue;
       figure.dataset.chart = url;
       if (known) figure.dispatchEvent(new CustomEvent("headway:refresh"));
       else import("../chart.js").then(({ draw }) => draw(figure));
-      if (known?.chart && known.chart.mean !== this.wants(groups)) known.chart.change({ mean: this.wants(groups) });
-      else if (this.wants(groups)) figure.dataset.mean = "";
+      const mean = Boolean(this.explorer.state.mean);
+      if (known?.chart && known.chart.mean !== mean) known.chart.change({ mean });
+      else if (mean) figure.dataset.mean = "";
     }
-  }
-
-  wants(groups) {
-    return Boolean(groups) || this.explorer.state.mean;
   }
 
   figure(metric) {
