@@ -93,6 +93,27 @@ SUMS: dict[str, tuple[str, dict[str, list[float]]]] = {
         "loss_avg = 0.0\nfor i in range(3):\n    loss = 1 / (i + 2)\n    loss_avg += loss\n    print(i, 'loss', loss)",
         {"loss": [1 / 2, 1 / 3, 1 / 4]},
     ),
+    "a count beside its share": (
+        "correct, n = 0.0, 8\nfor i in range(n):\n    correct += i % 2\n"
+        "print('Test Accuracy (Overall): %2d%% (%2d/%2d)' % (100 * correct / n, correct, n))",
+        {"test_accuracy": [50.0]},
+    ),
+    "a list that a loop empties": (
+        "losses, means = [], []\nfor epoch in range(3):\n    for i in range(4):\n        loss = 1 / (epoch + i + 3)\n"
+        "        losses.append(loss)\n    train_loss = sum(losses) / len(losses)\n    print('train loss', train_loss)\n    losses = []",
+        {
+            "train_loss": [
+                (1 / 3 + 1 / 4 + 1 / 5 + 1 / 6) / 4,
+                (1 / 4 + 1 / 5 + 1 / 6 + 1 / 7) / 4,
+                (1 / 5 + 1 / 6 + 1 / 7 + 1 / 8) / 4,
+            ]
+        },
+    ),
+    "the last part of a sum": (
+        "def test():\n    total, n = 0.0, 4\n    for i in range(n):\n        loss = 1 / (i + 2)\n        total += loss\n"
+        "    print('test loss: {:.3f}'.format(total / n))\ntest()",
+        {"test_loss": [0.321]},
+    ),
     "a sum that is shown is a result": (
         "total_reward = 0.0\nfor i in range(3):\n    total_reward += i\nprint('total reward', total_reward)",
         {"total_reward": [3.0]},
@@ -117,6 +138,10 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         {"env": "CartPole-v1"},
     ),
     "episodes": ("for n_epi in range(40):\n    reward = n_epi / 2", {"episodes": 40}),
+    "a seed for each rank": (
+        "class torch:\n    manual_seed = staticmethod(int)\nrank = 0\ntorch.manual_seed(1337 + rank)",
+        {"rank": 0, "seed": 1337},
+    ),
     "a loop that goes on from somewhere": (
         "start_epoch = 5\nfor epoch in range(start_epoch, start_epoch + 20):\n    loss = 1 / (epoch + 1)",
         {"epochs": 20, "start_epoch": 5},

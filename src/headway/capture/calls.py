@@ -232,7 +232,10 @@ class CallLiterals:
         self._positional(file, call)
         if name in ("make", "make_vec") and call.args and (value := self._literal(call.args[0], place)) is not ...:
             self.add("env", value, "source", file, call.lineno)  # `gym.make("CartPole-v1")`
-        if "seed" in name.lower() and call.args and (value := self._literal(call.args[0], place)) is not ...:
+        first = call.args[0] if call.args else None
+        if isinstance(first, ast.BinOp) and isinstance(first.op, ast.Add):  # `manual_seed(1337 + rank)`
+            first = first.left
+        if "seed" in name.lower() and first is not None and (value := self._literal(first, place)) is not ...:
             self.add("seed", value, "source", file, call.lineno)
 
     def _positional(self, file: str, call: ast.Call) -> None:

@@ -204,8 +204,8 @@ def _within(part: Candidate, series: Candidate) -> bool:
     if len(part.points) > len(series.points):
         return False
     rest = iter(series.points)
-    if all(_digits(p[1]) >= 7 for p in part.points):
-        return all(any(p[1] == q[1] for q in rest) for p in part.points)
+    if all(_digits(p[1]) >= 7 for p in part.points):  # a number of single precision is shown in eight digits
+        return all(any(math.isclose(p[1], q[1], rel_tol=1e-7) for q in rest) for p in part.points)
     names = {n.lower() for _, n in part.names} & {n.lower() for _, n in series.names}
     return bool(names) and len(part.points) > 2 and all(any(_rounds(q[1], p[1]) for q in rest) for p in part.points)
 

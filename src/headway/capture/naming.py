@@ -10,7 +10,7 @@ from headway.capture.program import Program, call_name
 
 __all__ = [
     "as_name", "core_name", "data_set", "entry_of_loop", "is_spread", "mean_of", "metric_function", "names_a_set", "names_sets",
-    "of_a_list", "one_of", "step_of", "string_of_loop", "validated_name",
+    "of_a_list", "one_of", "step_of", "string_of_loop", "unconverted", "validated_name",
 ]  # fmt: skip
 
 _AVERAGES = ("mean", "average", "nanmean", "fmean", "median", "max", "min")
@@ -47,6 +47,23 @@ def core_name(node: ast.AST | None) -> str:
         case ast.UnaryOp():
             return core_name(node.operand)
     return ""
+
+
+def unconverted(node: ast.expr) -> ast.expr:
+    """`loss` in `loss.item()`, `loss.data.cpu().numpy()`, `float(loss)`, `loss.data[0]`: the same number in another type."""
+    for _ in range(8):
+        match node:
+            case ast.Call(func=ast.Attribute(value=inner, attr="item" | "numpy" | "detach" | "cpu" | "tolist"), args=[]):
+                node = inner
+            case ast.Call(func=ast.Name(id="float" | "round"), args=[inner, *_]):
+                node = inner
+            case ast.Attribute(value=inner, attr="data"):
+                node = inner
+            case ast.Subscript(value=ast.Attribute(value=inner, attr="data"), slice=ast.Constant(value=0)):
+                node = inner
+            case _:
+                break
+    return node
 
 
 def metric_function(name: str, meaning: str) -> str:

@@ -21,6 +21,7 @@ from headway.capture.naming import (
     one_of,
     step_of,
     string_of_loop,
+    unconverted,
 )
 from headway.capture.program import COUNTER, PARAMETER, RESULT, Definition, Place, Program, call_name
 from headway.capture.templates import Slot, clause, slots
@@ -256,12 +257,8 @@ class Results:
             found.keys.add(("call", site["file"], at, part, loop))
             if mean := mean_of(inner):
                 self.tie_mean(found, mean, self.program.place(inner))
-            if (
-                isinstance(inner.func, ast.Attribute)
-                and call_name(inner) == "item"
-                and isinstance(inner.func.value, ast.Name)
-            ):
-                self._tie(found, inner.func.value.id, self.program.place(inner))
+            if isinstance(bare := unconverted(inner), ast.Name):
+                self._tie(found, bare.id, self.program.place(inner))
 
     def tie_mean(self, found: Candidate, variable: str, place: Place) -> None:
         """Ties a candidate to the mean of what a variable holds at a place."""

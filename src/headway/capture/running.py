@@ -1,4 +1,4 @@
-"""Running sums are no results: what a loop adds up to divide it by a count later is dropped where the quotient is known. Pure."""
+"""What a loop works with on the way to a result is none itself: sums and counts, lists that it empties again, parts of them. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from headway.capture.lexicon import words
 from headway.capture.merging import Candidate
-from headway.capture.program import Program
+from headway.capture.naming import unconverted
+from headway.capture.program import CELLS, Definition, Program
 
 __all__ = ["without_sums"]
 
@@ -15,45 +16,108 @@ _COUNTS = frozenset(("correct", "corrects", "hits", "misclassified"))  # raw cou
 
 
 def without_sums(found: dict[Any, Candidate], program: Program) -> list[Candidate]:
-    """The candidates, less those that only hold what a name came to: a sum (`total += loss.item()`), a count (`correct`).
+    """The candidates, less those that only hold what a name came to on the way to another result.
 
-    A sum goes when another result is computed from it (`total / len(loader)`), or when nothing reads it.
+    A sum (`total += loss.item()`), a count (`correct`) and a list that a loop empties again go when another result is
+    computed from them, or when nothing reads them; the last part of a loss or a sum goes with it.
     """
-    readers = [(c.file, n, c) for c in found.values() for n in _inner_names(c.expression)]
-    loads = _loads(program)
-    kept = []
-    for item in found.values():
-        name = _summed(item, program)
-        if name is not None and (
-            name not in loads or any(f == item.file and n == name and c is not item for f, n, c in readers)
-        ):
-            continue
-        kept.append(item)
-    return kept
+    on_the_way = _OnTheWay(found, program)
+    return [c for key, c in found.items() if not on_the_way.is_one(c) and not _counted(key, c, found)]
 
 
-def _summed(item: Candidate, program: Program) -> str | None:
-    """The name of the sum or count that a candidate is the last value of; None for any other candidate."""
-    if item.source != "names" or len(item.points) != 1 or item.series:
-        return None
-    for key in item.keys:
-        if key[0] == "definition":
-            module, function, name = key[1:4]
-            definitions = program.definitions.get((module, function, name), ())
-            if set(words(name)) & _COUNTS or any(d.kind == "augmented" for d in definitions):
-                return str(name)
-    return None
+def _counted(key: Any, item: Candidate, found: dict[Any, Candidate]) -> bool:
+    """Whether a raw count is shown beside its share: `accuracy 93 % (93/100)`."""
+    if item.source not in ("print", "log") or not set(words(item.expression)) & _COUNTS:
+        return False
+    names = _names_computed(item.expression) or {item.expression}
+    beside = [c for k, c in found.items() if k[:2] == key[:2] and c is not item]
+    return not _divides(item) and any(_divides(c) and names & _names_computed(c.expression) for c in beside)
 
 
-def _inner_names(expression: str) -> set[str]:
-    """The names that an expression computes something from; a name alone, or one that is only converted, is that name itself."""
+def _divides(item: Candidate) -> bool:
+    return "/" in item.expression
+
+
+class _OnTheWay:
+    def __init__(self, found: dict[Any, Candidate], program: Program) -> None:
+        self.program = program
+        self.readers = [(c.file, _names_computed(c.expression), c) for c in found.values()]
+        losses = {k for c in found.values() if c.source == "loss" for k in c.keys}
+        self.losses = {id(c) for c in found.values() if c.keys & losses}
+        self.loads = _loads(program)
+        self.names = {n for c in found.values() if (n := self._name(c))}
+        self.feeds = self._feeds()
+
+    def is_one(self, item: Candidate) -> bool:
+        name = self._name(item)
+        if name is None:
+            return False
+        definitions = self._definitions(item)
+        if self._is_emptied(definitions):
+            return self._is_read(item, name)
+        if len(item.points) != 1 or item.series:
+            return False
+        if set(words(name)) & _COUNTS or any(d.kind == "augmented" for d in definitions):
+            return name not in self.loads or self._is_read(item, name)
+        in_loop = any(d.kind in ("assign", "unpack") and self.program.loops(d.node) for d in definitions)
+        return in_loop and (self._is_read(item, name, self.losses) or bool(self.feeds.get(name, set()) & self._told()))
+
+    def _name(self, item: Candidate) -> str | None:
+        """The name whose last value a candidate is."""
+        if item.source != "names":
+            return None
+        key = next((k for k in item.keys if k[0] == "definition"), None)
+        return str(key[3]) if key is not None else self._listed(item)
+
+    def _listed(self, item: Candidate) -> str | None:
+        names = [n for _, n in item.names]
+        return (
+            next((n for n in names if any(k[2] == n for k in self.program.definitions)), None) if item.series else None
+        )
+
+    def _definitions(self, item: Candidate) -> list[Definition]:
+        name = self._name(item)
+        key = next((k for k in item.keys if k[0] == "definition" and k[3] == name), None)
+        if key is not None and not item.series:
+            return self.program.definitions.get((key[1], key[2], key[3]), [])
+        files = (item.file, CELLS)
+        return [d for k, found in self.program.definitions.items() if k[2] == name and k[0] in files for d in found]
+
+    def _is_emptied(self, definitions: list[Definition]) -> bool:
+        """Whether a list starts anew in a loop: `losses = []` there."""
+        return any(
+            d.kind == "assign" and isinstance(d.value, ast.List) and not d.value.elts and self.program.loops(d.node)
+            for d in definitions
+        ) and any(d.kind == "append" for d in definitions)
+
+    def _is_read(self, item: Candidate, name: str, by: set[int] | None = None) -> bool:
+        return any(
+            file == item.file and name in names and c is not item and (by is None or id(c) in by)
+            for file, names, c in self.readers
+        )
+
+    def _told(self) -> set[str]:
+        return self.names | {n for _, names, _ in self.readers for n in names}
+
+    def _feeds(self) -> dict[str, set[str]]:
+        """`{"loss": {"total", "losses"}}`: the sums and lists that a name goes into."""
+        found: dict[str, set[str]] = {}
+        for definitions in self.program.definitions.values():
+            for definition in definitions:
+                if definition.kind in ("augmented", "append") and definition.value is not None:
+                    for node in ast.walk(definition.value):
+                        if isinstance(node, ast.Name):
+                            found.setdefault(node.id, set()).add(definition.name)
+        return found
+
+
+def _names_computed(expression: str) -> set[str]:
+    """The names that an expression computes something from; one that is only converted is that name itself."""
     try:
-        node = ast.parse(expression, mode="eval").body
+        node = unconverted(ast.parse(expression, mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return set()
-    if not any(isinstance(n, (ast.BinOp, ast.Call)) for n in ast.walk(node)):
-        return set()
-    if isinstance(node, ast.Call) and not any(isinstance(n, ast.BinOp) for n in ast.walk(node)):
+    if isinstance(node, (ast.Name, ast.Attribute)):
         return set()
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
 

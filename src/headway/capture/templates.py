@@ -78,7 +78,7 @@ def _follow(found: list[Slot], text: str) -> None:
 
 
 def _from_text(parts: list[_Part], text: str, label: str) -> list[Slot]:
-    pattern = "".join("(.*?)" if p.node is not None else re.escape(p.text or "") for p in parts)
+    pattern = "".join(r"(\s*\S.*?|)" if p.node is not None else re.escape(p.text or "") for p in parts)
     match = re.fullmatch(pattern, text, re.DOTALL) if len(parts) < 60 else None
     found: list[Slot] = []
     group, before = 0, label
@@ -106,7 +106,8 @@ def number(text: str) -> float | int | None:
 
 def clause(text: str, *, last: bool) -> str:
     """The part of a label next to its value: `"epoch done, test loss: "` -> `test loss`."""
-    parts = [p.strip(" :=>*#.'\"-") for p in _CLAUSE.split(text)]
+    plain = re.sub(r"\([^()]*\)", " ", text)  # "accuracy (overall): "
+    parts = [p.strip(" :=>*#.'\"-") for p in _CLAUSE.split(plain if re.search("[A-Za-z]", plain) else text)]
     parts = [p for p in parts if re.search("[A-Za-z]", p)]
     return "" if not parts else parts[-1] if last else parts[0]
 

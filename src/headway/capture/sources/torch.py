@@ -202,9 +202,9 @@ class Watch:
         self._all.append(known)
         self._find(known, optimizer, frame)
 
-    def _find(self, known: Optimized, optimizer: Any, frame: FrameType) -> None:
+    def _find(self, known: Optimized, optimizer: Any, frame: FrameType, *, again: bool = False) -> None:
         found = modules.owners(optimizer, frame)
-        fresh = not found
+        fresh = not found and not again
         for trained in found:
             model = trained.model
             if model not in self._trained:
@@ -235,7 +235,7 @@ class Watch:
         assert site is not None
         known.started = time.perf_counter()
         if not known.models:
-            self._find(known, optimizer, frame)
+            self._find(known, optimizer, frame, again=True)
         self._trained_at(known, site)
         session.fact("optimizer", s=site.id, cls=known.models[0].cls if known.models else "", **known.fact)
         session.locals_at(frame, site)
