@@ -53,6 +53,7 @@ class Spool:
         self._wake.acquire()  # who releases it wakes the writer
         self.running = False
         self._stop = False
+        self._thread = 0  # the system's number of the writer
         self.dropped = 0
         self.on_first: Callable[[], None] | None = None  # called at the first write of more than our own start
         # Called by the writer at each round; they may say after how many seconds they want the next.
@@ -90,6 +91,7 @@ class Spool:
             self.running = False
 
     def _loop(self) -> None:
+        self._thread = _thread.get_native_id()
         idle = 0
         while not self._stop and idle < IDLE_ROUNDS:
             idle = 0 if self.flush() else idle + 1
@@ -97,6 +99,10 @@ class Spool:
             if self._wake.acquire(timeout=min([w for w in wanted if w is not None], default=INTERVAL_S)):
                 break
         self.running = False
+
+    def _gone(self) -> bool:
+        """Whether the system's thread has ended, too: Python 3.12 counts those at a fork, and warns."""
+        return not self.running and not os.access(f"/proc/self/task/{self._thread}", os.F_OK)
 
     def flush(self) -> int:
         """Writes what is buffered; how many facts that was. Errors of the disk are swallowed and the facts dropped."""
@@ -147,8 +153,9 @@ class Spool:
         if self.running:
             self._wake.release()
         deadline = time.monotonic() + 1
-        while self.running and time.monotonic() < deadline:
+        while not self._gone() and time.monotonic() < deadline:
             time.sleep(0.001)
+        self._thread = 0
         self._wake.acquire(blocking=False)
         self._writing.acquire(timeout=1)
 
