@@ -169,8 +169,8 @@ def everything(uri: str, workspace: str | None = None) -> dict[str, Any]:
         *client.search_registered_models(),
         *client.search_registered_models("tags.`mlflow.prompt.is_prompt` = 'true'"),
     ]:
-        # A search of versions leaves those of prompts out on some stores: the reports of imports and exports count them.
-        its = [] if one.name == "greet" else client.search_model_versions(f"name='{one.name}'")
+        only = " AND tags.`mlflow.prompt.is_prompt` = 'true'" if one.name == "greet" else ""
+        its = client.search_model_versions(f"name='{one.name}'{only}")
         versions = {str(v.version): _version(client, v) for v in its}
         found["models"][one.name] = {
             "about": one.description or "", "tags": _ours(one.tags), "versions": versions,

@@ -122,7 +122,7 @@ def test_an_import_that_was_killed_goes_on(served: Served, theirs: Any) -> None:
     process = subprocess.Popen(command, env=served.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with served.client() as client:
         search = f"/api/v1/projects/{project}/runs/table"
-        until(lambda: process.poll() is not None or client.get(search).json()["runs"], what="a first run")
+        until(lambda: process.poll() is not None or client.get(search).json()["run_id"], what="a first run")
     process.kill()
     process.wait()
     whole = served.json("import", "mlruns", url, "--project", project)

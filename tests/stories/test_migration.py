@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -83,6 +84,19 @@ def test_somebody_moves_in_from_mlflow(served: Served, tmp_path: Path) -> None:
     assert (left["runs"], left["versions"], left["left"]) == (3, 3, [])
     old = {"MLFLOW_TRACKING_URI": f"file://{out}", "MLFLOW_ALLOW_FILE_STORE": "true"}
     assert "the same answers" in mlflow_program(LOOK, tmp_path / "look", **old)  # and out again
+
+
+def test_an_unchanged_program_of_all_that_the_client_does(served: Served, tmp_path: Path) -> None:
+    """Autologging, files, asynchronous logging, the machine's metrics, data, models logged, registered, loaded and evaluated,
+    traces, prompts: the program that `bench/clients.py` runs with other releases of the client."""
+    project: str = served.json("project", "create", "All of MLflow")["slug"]
+    program = (Path(__file__).parent / "mlflow_program.py").read_text()
+    here = {"MLFLOW_TRACKING_URI": served.url, "MLFLOW_TRACKING_TOKEN": token(served, project)}
+    told = json.loads(mlflow_program(program, tmp_path / "mine", **here).splitlines()[-1])
+    assert told["failed"] == {}
+    assert len(told["done"]) == 12
+    page = served.json("runs", "list", "--project", project, "--filter", "params.kind = 'x'")["runs"]
+    assert [run["name"] for run in page] == ["first"]
 
 
 def token(served: Served, project: str) -> str:

@@ -82,13 +82,10 @@ def versions(
     db: Session, who: Who, project_id: str, filter_: str = "", orders: Sequence[str] = (), limit: int = 10_000,
     token: str | None = None,
 ) -> tuple[list[ModelVersion], str]:  # fmt: skip
-    """Versions, the last changed first unless ordered otherwise."""
+    """Versions, the last changed first unless ordered otherwise. Prompts' are left out unless the filter asks for them."""
     guard.check(db, who, "view", project_id)
     clauses, wanted = _prompts(parse_filter(filter_, VERSIONS), None)
-    named = any(c.key == "name" and c.kind == "attribute" for c in clauses)
-    where: list[Any] = [RegisteredModel.project_id == project_id]
-    if not named or wanted:
-        where.append(RegisteredModel.is_prompt.is_(wanted))
+    where: list[Any] = [RegisteredModel.project_id == project_id, RegisteredModel.is_prompt.is_(wanted)]
     for clause in clauses:
         if clause.kind == "tag":
             found = select(ModelVersionTag.version_id).where(
