@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -20,6 +21,7 @@ from headway.sdk.points import Columns
 from headway.sdk.runs import Runs
 from headway.sdk.transport import HttpTransport
 from headway.tracking.store import columns, merge
+from headway.tracking.store.series import Points
 from tests.tracking.serving import Server
 
 FEW = points.pack({"loss": Columns([1, 2], [10, 20], [0.5, math.nan])})
@@ -68,9 +70,18 @@ def test_what_the_client_packs_the_server_reads(series: dict[str, list[tuple[int
         key: list(zip(*(c.tolist() for c in (p.steps, p.times, p.values)), strict=True)) for key, p in found.items()
     }
     assert told == series
-    again = columns.MAGIC + b"".join(columns.block(key, p) for key, p in found.items())
-    assert again == packed
+    for held in (100, 3):  # kept while they are written, or read again for each column
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(columns, "_HELD", held)
+            patch.setattr(columns, "_PART", 100)
+            parts = [part for key, p in found.items() for part in columns.block(key, partial(_pieces, p))]
+        assert columns.MAGIC + b"".join(parts) == packed and all(len(part) <= 100 + 7 * 8 for part in parts)
     assert {k: list(zip(*c, strict=True)) for k, c in points.unpack(packed)} == series
+
+
+def _pieces(p: Points) -> Iterator[Points]:
+    for at in range(0, len(p), 7):
+        yield p.take(slice(at, at + 7))
 
 
 def head(count: int, name: bytes) -> bytes:

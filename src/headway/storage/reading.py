@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from headway.storage.direct import Direct
 
 T = TypeVar("T")
-KEPT = 4  # idle connections that are kept; the pool has the others
+KEPT = 2  # idle connections that are kept; the pool has the others
 
 
 class Readers:

@@ -57,18 +57,13 @@ async def put(request: Request, run_id: str) -> Response:
 @router.get("/{run_id}/points", response_class=Response, responses={200: {"content": _BINARY}})
 def get(who: Signed, host: HostDep, run_id: str, key: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
     """All points of the series named by `key`, of all if none is named, in order. The format is that of logging."""
-    with host.database.read() as db:
-        run = service.get_run(db, who, run_id)
-        names = key or keys.of_series(db, run.id)
-    number = run.id
+    number = host.database.look(lambda db: service.seen_run(db, who, run_id)).id
 
     def pieces() -> Iterator[bytes]:
         yield columns.MAGIC
-        for name in names:
-            with host.database.read() as db:
-                found = history.whole(db, number, name)
-            if len(found):
-                yield columns.block(name, found)
+        with host.database.reader() as db:
+            for name in key or keys.of_series(db, number):
+                yield from columns.block(name, partial(history.pieces, db, number, name))
 
     return StreamingResponse(pieces(), media_type=columns.MEDIA_TYPE)
 

@@ -6,6 +6,7 @@ The format is described at the top of `sdk/points.py`.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -18,6 +19,8 @@ MEDIA_TYPE = "application/vnd.headway.points"
 MAGIC = b"HWP1"
 MOST_BYTES = 32 << 20
 MOST_SERIES = 10_000
+_HELD = 100_000  # points of a series that are kept for writing them
+_PART = 256 << 10  # bytes that are sent at once, at least
 _HEAD = struct.Struct("<IH")
 
 
@@ -59,8 +62,25 @@ def _broken(at: int) -> BadInput:
     return BadInput(f"The body breaks off or is wrong in the block at byte {at}.", hint="Nothing of it was written.")
 
 
-def block(name: str, p: Points) -> bytes:
-    """A series as one block."""
+def block(name: str, read: Callable[[], Iterable[Points]]) -> Iterator[bytes]:
+    """A series as one block, in parts; nothing for an empty one. `read` gives its points in pieces: once, where they are few,
+    else once to count them and once for each column, so that a long series is never in memory whole."""
+    held: list[Points] = []
+    count = 0
+    for piece in read():
+        count += len(piece)
+        if count <= _HELD:
+            held.append(piece)
+    if not count:
+        return
     key = name.encode()
-    columns = (p.steps.astype("<i8"), p.times.astype("<i8"), p.values.astype("<f8"))
-    return _HEAD.pack(len(p), len(key)) + key + b"".join(column.tobytes() for column in columns)
+    yield _HEAD.pack(count, len(key)) + key
+    for column, kind in (("steps", "<i8"), ("times", "<i8"), ("values", "<f8")):
+        part = bytearray()
+        for piece in held if count <= _HELD else read():
+            part += getattr(piece, column).astype(kind, copy=False).tobytes()
+            if len(part) >= _PART:
+                yield bytes(part)
+                part.clear()
+        if part:
+            yield bytes(part)

@@ -127,7 +127,9 @@ def _facts(db: Session, rows: Sequence[Any]) -> list[RunFacts]:
 def attach(db: Session | Direct, made: Mapping[int, RunFacts]) -> None:
     """Add the inputs and the models of runs, by number."""
     reader = direct.of(db)
-    for run, name, digest, kind, source, schema, profile, its_tags, _ in sorted(reader.among(_INPUTS, made), key=itemgetter(8)):
+    for run, name, digest, kind, source, schema, profile, its_tags, _ in sorted(
+        reader.among(_INPUTS, made), key=itemgetter(8)
+    ):
         made[run].inputs.append(DataInput(name, digest, kind, source, schema, profile, json.loads(its_tags)))
     for run, model, role, step in sorted(reader.among(_MODELS, made), key=itemgetter(1)):
         made[run].models.append((model, role, step))
@@ -165,7 +167,7 @@ class Kept(Generic[T]):
 
 
 _kept: WeakKeyDictionary[Engine, dict[str, Any]] = WeakKeyDictionary()
-_DOCUMENT_BYTES = 32 << 20
+_DOCUMENT_BYTES = 16 << 20
 _ANSWER_BYTES = 8 << 20
 
 
@@ -190,7 +192,9 @@ class Versioned(Protocol):
     def version(self) -> int: ...
 
 
-def answer(db: Session | Direct, question: tuple[Hashable, ...], runs: Sequence[Versioned], make: Callable[[], bytes]) -> bytes:
+def answer(
+    db: Session | Direct, question: tuple[Hashable, ...], runs: Sequence[Versioned], make: Callable[[], bytes]
+) -> bytes:
     """The bytes that answer a question about runs, kept until one of them is written to. For reading alone, as `documents`, and
     the runs must have been read before what is made of them: an answer may then be newer than its version says, never older."""
     kept = of_engine(db, "answers", lambda: Kept[bytes](_ANSWER_BYTES))
