@@ -132,6 +132,16 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         "GPT_CONFIG_124M = {'vocab_size': 256, 'drop_rate': 0.1}\nfor epoch in range(3):\n    loss = GPT_CONFIG_124M['drop_rate'] * epoch",
         {"vocab_size": 256, "drop_rate": 0.1, "epochs": 3},
     ),
+    "sections of a dict": (
+        "config = {'data': {'window': 20}, 'model': {'layers': {'size': 32}}, 'plots': {'interval': 90}}\nprint(config)",
+        {"window": 20, "size": 32},
+    ),
+    "a method of the user's": (
+        "class Cost: pass\nclass Net:\n    def __init__(self, sizes, cost):\n        self.sizes = sizes\n"
+        "    def learn(self, data, epochs, eta):\n        return eta\nimport types\ncosts = types.SimpleNamespace(Cost=Cost)\n"
+        "net = Net([3, 2], cost=costs.Cost)\nnet.learn(None, 8, 0.5)",
+        {"sizes": [3, 2], "cost": "Cost", "epochs": 8, "eta": 0.5},
+    ),
     "figures are none": ("fig_params = {'height': 256}\nprint(fig_params)", {}),
     "an environment by name": (
         "class gym:\n    make = staticmethod(lambda name, **more: name)\nenv = gym.make('CartPole-v1')\n",

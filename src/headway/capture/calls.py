@@ -218,6 +218,8 @@ class CallLiterals:
         name = call_name(call)
         if name.startswith(("load_", "fetch_", "read_")):
             return
+        if name == "seed_everything" and call.args and (value := self._literal(call.args[0], place)) is not ...:
+            self.add("seed", value, "source", file, call.lineno)
         ours = isinstance(call.func, ast.Name) and name in self.program.functions
         if not ours and (
             name in _CALLS_IGNORED or name.startswith(("set_", "get_", "add_", "plt", "plot", "assert")) or _draws(call)
@@ -268,6 +270,8 @@ class CallLiterals:
                 return value if worth(value) else ...
         if isinstance(node, ast.Call) and not node.args and call_name(node)[:1].isupper():
             return call_name(node)  # family=sm.families.Binomial()
+        if isinstance(node, ast.Attribute) and re.match(r"[A-Z][A-Za-z0-9]*[a-z]", node.attr):
+            return node.attr  # optimizer=torch.optim.Adadelta
         return ...
 
 

@@ -10,6 +10,7 @@ from headway.capture.calls import CallLiterals
 from headway.capture.lexicon import is_metric_name, loop_parameter
 from headway.capture.parameters import Parameters, value_of, worth
 from headway.capture.program import CELLS, MODULE, Definition, Place, Program, call_name, is_constant
+from headway.capture.redact import secret_name
 
 __all__ = ["Literals"]
 
@@ -51,20 +52,29 @@ class Literals:
         """`{"solver": "sgd", "momentum": 0.9}`: literals under keys that a fitted object takes, or in a dict called so."""
         if not isinstance(node, ast.Dict):
             return
-        parent = self.program.parents.get(node)
-        target = parent.targets[0] if isinstance(parent, ast.Assign) else None
-        named = isinstance(target, ast.Name) and bool(
-            re.search(r"param|config|cfg|setting|option|hyper|arg", target.id, re.I)
-        )
+        target, sections = self._owner(node)
+        named = bool(re.search(r"param|config|cfg|setting|option|hyper|arg", target, re.I))
+        drawn = re.search(r"plot|(?<!con)fig|colou?r|style", " ".join((target, *sections)), re.I)
         keys = [k.value for k in node.keys if isinstance(k, ast.Constant) and isinstance(k.value, str)]
-        if not (set(keys) & self.known or (named and not re.search(r"plot|(?<!con)fig", target.id, re.I))):  # type: ignore[union-attr]
+        if not (set(keys) & self.known or (named and not drawn)):
             return
         for key, value in zip(node.keys, node.values, strict=True):
             name = key.value if isinstance(key, ast.Constant) and isinstance(key.value, str) else ""
-            if not name or not (named or name in self.known) or not is_constant(value):
+            if not name or not (named or name in self.known) or not is_constant(value) or secret_name(name):
                 continue
             if worth(found := value_of(value)) and not isinstance(found, list):
                 self.add(name, found, "source", file, node.lineno)
+
+    def _owner(self, node: ast.Dict) -> tuple[str, list[str]]:
+        """The name that a dict goes to, and the sections of it that it is: `config = {"training": {"lr": 0.1}}`."""
+        sections: list[str] = []
+        parent = self.program.parents.get(node)
+        while isinstance(parent, ast.Dict):
+            key = next((k for k, v in zip(parent.keys, parent.values, strict=True) if v is node), None)
+            sections.append(str(key.value) if isinstance(key, ast.Constant) else "")
+            node, parent = parent, self.program.parents.get(parent)
+        target = parent.targets[0] if isinstance(parent, ast.Assign) else None
+        return target.id if isinstance(target, ast.Name) else "", sections
 
     def _update_rule(self, file: str, node: ast.AST) -> None:
         """`w -= 0.01 * grad`: the number that a gradient is multiplied by is the learning rate."""

@@ -78,6 +78,7 @@ class Structure:
         self.definitions: dict[tuple[str, str, str], list[Definition]] = {}
         self.functions: dict[str, Function] = {}
         self.classes: dict[str, Function | None] = {}
+        self.methods: dict[tuple[str, str], Function] = {}  # of a class, by name
         self._where: dict[ast.AST, tuple[str, str, int]] = {}
         self._call_counts: Counter[str] | None = None
 
@@ -119,8 +120,10 @@ class Structure:
         function = Function(node.name, source.module, node, owner)
         if owner is None:
             self.functions[node.name] = function
-        elif node.name == "__init__":
-            self.classes[owner] = function
+        else:
+            self.methods[owner, node.name] = function
+            if node.name == "__init__":
+                self.classes[owner] = function
         place = Place(source.module, scope, (source.index, node.lineno))
         for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
             self._bind(argument.arg, place, "argument", None, node)
@@ -273,8 +276,13 @@ class Structure:
         return None
 
     def constructor(self, node: ast.Call) -> Function | None:
-        """The user's function, or constructor, that a call calls."""
+        """The user's function, constructor, or method of what a constructor made, that a call calls."""
         name = call_name(node)
+        if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            made = self.definition(node.func.value.id, self.place(node))
+            kind = call_name(made.value) if made is not None and isinstance(made.value, ast.Call) else ""
+            if (method := self.methods.get((kind, name))) is not None:
+                return method
         return self.classes.get(name) or self.functions.get(name)
 
     def calls(self) -> Iterator[tuple[_Source, ast.Call]]:

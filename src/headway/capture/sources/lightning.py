@@ -39,6 +39,7 @@ class Watch:
         self.session, self.root = session, root
         self.source = session.source("lightning")
         self._running: Call | None = None
+        self._turn = 0  # which of the calls at its line that is
         self._waiting: list[tuple[int, str, Any]] = []
         self._trained: modules.Trained | None = None
 
@@ -57,7 +58,7 @@ class Watch:
     def _begin(self, frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
         call = outermost(self.session, frame, args, kwargs)
         if call is not None:
-            self._running = call
+            self._running, self._turn = call, call.site.count
             module = args[1] if len(args) > 1 else kwargs.get("model")
             if module is not None and "torch.nn.modules.module" in sys.modules:
                 self._trained = modules.Trained(module)
@@ -89,7 +90,7 @@ class Watch:
     def _tell(self, step: int, values: dict[str, Any]) -> None:
         assert self._running is not None
         site = self._running.site
-        self.session.fact("round", s=site.id, c=site.count, i=step, w=values)
+        self.session.fact("round", s=site.id, c=self._turn, i=step, w=values)
 
     def _read(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -125,7 +126,7 @@ class Watch:
             trained.model, None, call.site, fact, "torch", sample=trained.inputs, light=not trained.large
         )
         self.session.fact(
-            "fit", s=call.site.id, id=number, c=call.site.count, defaults={}, x=modules.describe_inputs(trained.inputs),
+            "fit", s=call.site.id, id=number, c=self._turn, defaults={}, x=modules.describe_inputs(trained.inputs),
             found={"steps": int(trainer.global_step), **self._best(trainer)},
             seconds=round(time.perf_counter() - call.started, 4), **fact,
         )  # fmt: skip
