@@ -362,6 +362,11 @@ def test_a_secret_in_a_file_of_results_does_not_reach_the_disk(run: Run) -> None
     assert "hunter2hunter2" not in done.text
 
 
+def test_a_comment_keeps_a_file_from_being_read(run: Run) -> None:
+    done = run("import json\nout = open('out.json', 'w')  # headway: off\njson.dump({'loss': 0.5}, out)\nout.close()")
+    assert "wrote" not in {f["k"] for f in done.facts}
+
+
 @pytest.mark.skipif(not WATCHING, reason="no Python 3.12 or later is here, or none is named by HEADWAY_TEST_PYTHONS")
 def test_what_comes_too_often_is_left_alone(run: Run) -> None:
     """A function that is called a million times costs what 256 calls cost: its rows stop there."""

@@ -22,8 +22,8 @@ SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".log")
 FILES = 40
 LARGEST = 1_000_000
 FRAMES = 6
-# Those that write what another source sees, or what is no result.
-_WRITERS = ("/logging/__init__.py", "/logging/handlers.py", "/matplotlib/", "/wandb/", "/mlflow/", "/tensorboard")
+# Libraries write what another source sees, or what is no result; but some only carry what the user's code gives them.
+_CARRIERS = ("/pandas/", "/numpy/", "/polars/", "/jsonlines/")
 
 
 class Written:
@@ -52,13 +52,16 @@ class Written:
         if caller is None or path.startswith(("/dev/", "/proc/")):
             return
         suffix = os.path.splitext(path)[1].lower()
-        if suffix in SUFFIXES and len(self._files) < FILES and not _by_library(frame, caller):
-            self._files.setdefault(os.path.abspath(path), None)
-        for _ in range(FRAMES if self._looks else 0):
+        told = suffix in SUFFIXES and len(self._files) < FILES and not _by_library(frame, caller)
+        for _ in range(FRAMES if self._looks else told):
             site = sites.at(caller)
             if site is None:
-                break
-            self._session.locals_at(caller, site)
+                break  # opted out
+            if told:
+                self._files.setdefault(os.path.abspath(path), None)
+                told = False
+            if self._looks:
+                self._session.locals_at(caller, site)
             above = sites.caller(caller.f_back, limit=25)
             if above is None:
                 break
@@ -97,7 +100,8 @@ def _by_library(frame: FrameType | None, caller: FrameType) -> bool:
     for _ in range(25):
         if frame is None or frame is caller:
             return False
-        if any(w in frame.f_code.co_filename for w in _WRITERS):
+        name = frame.f_code.co_filename
+        if "/logging/" in name or ("-packages/" in name and not any(c in name for c in _CARRIERS)):
             return True
         frame = frame.f_back
     return False
