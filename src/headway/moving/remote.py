@@ -100,11 +100,30 @@ class RemoteStore:
 
         for one in self._pages(ask("DELETED_ONLY"), "experiments"):
             self.left.append((f"experiment {one['name']}", "it is deleted"))
-        return [
+        found = [
             Experiment(text(one["experiment_id"]), one["name"], time_of(one.get("creation_time")),
                        time_of(one.get("last_update_time")), _pairs(one.get("tags")))
             for one in self._pages(ask("ACTIVE_ONLY"), "experiments")
         ]  # fmt: skip
+        self._tell_what_stays([one.id for one in found])
+        return found
+
+    def _tell_what_stays(self, experiments: list[str]) -> None:
+        """Note what an import does not take and this server has. What an old server doesn't know, it has not."""
+        sets: Json = {"experiment_ids": experiments, "max_results": 1000}
+        asks: list[tuple[str, str, Callable[[], Json]]] = [
+            ("evaluation datasets", "datasets", lambda: self._post("/api/3.0/mlflow/datasets/search", sets)),
+            ("webhooks", "webhooks", lambda: self._get(f"{_API}/webhooks")),
+        ]
+        for what, key, ask in asks:
+            try:
+                count = len(ask().get(key, []))
+            except HeadwayError as error:
+                if error.status not in (400, 403, 404, 405, 500, 501):
+                    raise
+                continue
+            if count:
+                self.left.append((f"{count} {what}", f"an import does not take {what}"))
 
     def _search(self, experiment: Experiment, view: str = "ACTIVE_ONLY") -> Iterator[Json]:
         body: Json = {"experiment_ids": [experiment.id], "max_results": 1000, "run_view_type": view,
