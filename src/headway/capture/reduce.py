@@ -11,9 +11,9 @@ from typing import Any
 
 from headway.capture import histories, loops, validations
 from headway.capture.apart import Apart
+from headway.capture.callers import Callers
 from headway.capture.literals import Literals
 from headway.capture.merging import Candidate, as_metric, merged, named
-from headway.capture.naming import string_of_loop
 from headway.capture.objects import named_models
 from headway.capture.parameters import Parameters
 from headway.capture.program import CELLS, MODULE, Place, Program
@@ -53,7 +53,7 @@ class _Reduction:
         for fact in self.facts:
             if fact["k"] == "source":
                 self.program.add(fact["file"], fact["text"], fact.get("cell"))
-        self.results = Results(self.program)
+        self.results = Results(self.program, Callers(self.program, self.facts, self.sites))
         self.parameters = Parameters(self.program)
 
     def record(self) -> Record:
@@ -261,14 +261,14 @@ class _Reduction:
     def _on_table(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
             call = self.program.call_at(site["file"], site["at"])
-            loop = string_of_loop(self.program, call, fact.get("n") or {})
+            loop = self.results.thing(call, fact.get("n") or {})
             name = f"{fact['name']} {loop}".strip()
             self.tables.append({"name": name, "file": site["file"], "line": site["at"][0], "columns": fact["columns"],
                                 "data": fact["data"]})  # fmt: skip
 
     def _on_figure(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         self.figures.append({"path": fact["path"], "how": fact["how"], "file": site.get("file"), "cell": fact.get("cell"),
-                             "line": (site.get("at") or [0])[0]})  # fmt: skip
+                             "name": fact.get("name"), "line": (site.get("at") or [0])[0]})  # fmt: skip
 
     # -- the record
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from headway.capture import gathering, system
 from headway.capture.replay import replay
+from headway.capture.sources.figures import unused
 from headway.capture.wire import Refused, Server, artifact_path
 from headway.errors import BadInput
 from headway.sdk.points import Columns, pack
@@ -315,15 +316,24 @@ class Sender:
             name = re.sub(r"[^A-Za-z0-9]+", "-", table["name"]).strip("-")[:60]
             rows = {"columns": table["columns"], "data": table["data"]}
             self._upload(f"headway/tables/{number:02d}-{name}.json", json.dumps(rows, default=str).encode())
-        for number, figure in enumerate(record["figures"][:60], 1):
-            path = self._kept(figure["path"])
-            if path.is_file() and path.stat().st_size <= FILE_LIMIT:
-                figure["artifact"] = f"headway/figures/{number:02d}-{Path(figure['path']).name}"
-                self._upload(figure["artifact"], path.read_bytes())
+        self._figures(record)
         slim = {**record, "code": [{k: v for k, v in c.items() if k != "text"} for c in record["code"]]}
         slim["tables"] = [{k: v for k, v in t.items() if k != "data"} for t in record["tables"]]
         slim["refused"] = self.sent.refused
         self._upload("headway/capture.json", json.dumps(slim, default=str).encode())
+
+    def _figures(self, record: dict[str, Any]) -> None:
+        """Under names that are the same in the next run: what a figure is called, or the file that the program gave it."""
+        names: dict[str, str] = {}
+        last = {
+            f["path"]: f for f in record["figures"]
+        }  # a figure that was shown again is there once, as it was at last
+        for figure in list(last.values())[:60]:
+            path = self._kept(figure["path"])
+            if path.is_file() and path.stat().st_size <= FILE_LIMIT:
+                name = unused(figure.get("name") or Path(figure["path"]).stem, names)
+                names[name] = figure["artifact"] = f"headway/figures/{name}{path.suffix}"
+                self._upload(figure["artifact"], path.read_bytes())
 
     def _kept(self, path: str) -> Path:
         """Where a file of the run lies now: a spool may have been moved since, and its files with it."""

@@ -219,6 +219,7 @@ def _started(session: Session) -> None:
         argv=list(sys.orig_argv),
         cwd=os.getcwd(),
         python=sys.version.split()[0],
+        exe=sys.executable,
         prefix=sys.prefix,
         main=session.main_file,
         name=os.environ.get("JPY_SESSION_NAME"),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headway.capture import batches, system
+from headway.capture.drawing import draw
 from headway.capture.gathering import gather
 from headway.capture.reduce import reduce
 from headway.capture.sending import Sender
@@ -148,6 +149,7 @@ class Shipper:
         if not (self._telling() or self.sender.sent.created or system.seen(self._spool)):
             return
         start = self._start()
+        draw(self._spool / "figures", str(start.get("exe") or sys.executable))
         record = reduce(self.reader.facts)
         self.sender.open_run(start)
         self.sender.live(record)
@@ -194,6 +196,7 @@ def _record(spool: Path) -> int:
     reader.read()
     if reader.facts:
         start = next((f for f in reader.facts if f["k"] == "start"), {})
+        draw(spool / "figures", str(start.get("exe") or sys.executable))
         gather(spool, reduce(reader.facts), str(start.get("cwd") or "."))
     return 0
 

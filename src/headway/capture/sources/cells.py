@@ -179,5 +179,10 @@ class Watch:
         site = self.session.sites.at(frame) if frame is not None else None
         session_cell = self.shell.execution_count
         self.session.fact(
-            "figure", path=str(path), how="display", cell=session_cell, **({} if site is None else {"s": site.id})
+            "figure",
+            path=path,
+            how="display",
+            cell=session_cell,
+            name=f"figure-{self._figures:02d}",
+            **({} if site is None else {"s": site.id}),
         )
