@@ -41,9 +41,10 @@ def _streams():
         found["numpy"] = hashlib.sha256(repr(sys.modules["numpy.random"].get_state()).encode()).hexdigest()[:12]
     if "torch" in sys.modules and hasattr(sys.modules["torch"], "get_rng_state"):
         found["torch"] = hashlib.sha256(bytes(sys.modules["torch"].get_rng_state().tolist())).hexdigest()[:12]
-    with open(os.environ["FIDELITY_STREAMS"], "w") as stream:
+    with open(_told, "w") as stream:
         stream.write(repr(sorted(found.items())))
-if os.environ.get("FIDELITY_STREAMS") and "joblib" not in " ".join(sys.orig_argv):
+_told = os.environ.pop("FIDELITY_STREAMS", "")  # the program's own process tells, none that it starts
+if _told:
     atexit.register(_streams)
 if os.environ.get("HEADWAY_SPOOL"):
     sys.path.append(os.environ["HEADWAY_RUNTIME"])
