@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headway.capture.naming import as_name, core_name, is_spread, mean_of, of_a_list, one_of
+from headway.capture.reduce import reduce
 
 from .conftest import Run
 
@@ -157,3 +158,68 @@ def test_a_kernel_is_started_by_nobodys_choice(record: Any) -> None:
         "x = 1", {"k": "start", "t": 0, "role": "main", "argv": ["python", "-m", "ipykernel_launcher", "--a.b=1"]}
     )
     assert "a.b" not in found["params"]
+
+
+MORE: dict[str, tuple[str, set[str]]] = {
+    "orders that are tried": (
+        "for depth in [1, 2, 3]:\n    m = DecisionTreeClassifier(max_depth=depth, random_state=0).fit(X_train, y_train)\n"
+        "    print('accuracy of depth %s: %.3f' % (depth, m.score(X_test, y_test)))",
+        {"test_score"},
+    ),
+    "weights of a model": (
+        "m = DecisionTreeClassifier(random_state=0).fit(X, y)\n"
+        "for name, score in zip('abcd', m.feature_importances_):\n    print(name, score)",
+        set(),
+    ),
+    "a root": (
+        "from sklearn.metrics import mean_squared_error\nm = KNeighborsClassifier().fit(X_train, y_train)\n"
+        "rmse = np.sqrt(mean_squared_error(y_test, m.predict(X_test)))\nprint('RMSE', rmse)",
+        {"rmse"},
+    ),
+    "models of a list, told by their class": (
+        "for m in (KNeighborsClassifier(), DecisionTreeClassifier(random_state=0)):\n    m.fit(X_train, y_train)\n"
+        "    print(m.__class__.__name__, accuracy_score(y_test, m.predict(X_test)))",
+        {"accuracy/KNeighborsClassifier", "accuracy/DecisionTreeClassifier"},
+    ),
+    "counts on the way": (
+        "m = KNeighborsClassifier().fit(X_train, y_train)\ny_pred = m.predict(X_test)\n"
+        "tp = ((y_pred == 1) & (y_test == 1)).sum()\nfp = ((y_pred == 1) & (y_test != 1)).sum()\nprecision = tp / (tp + fp)",
+        {"precision"},
+    ),
+    "a share of right ones without a name": (
+        "m = KNeighborsClassifier().fit(X_train, y_train)\ny_pred = m.predict(X_test)\nprint((y_pred == y_test).mean())",
+        {"accuracy"},
+    ),
+    "an array that a function fills": (
+        "def descend(steps):\n    cost = np.zeros(steps)\n    w = 3.0\n    for i in range(steps):\n        w -= 0.1 * w\n"
+        "        cost[i] = w * w\n    return w, cost\nw, cost = descend(40)",
+        {"cost"},
+    ),
+    "a course that nobody looks at": (
+        "from sklearn.ensemble import GradientBoostingClassifier\n"
+        "m = GradientBoostingClassifier(n_estimators=5, subsample=0.5).fit(X_train, y_train)\nprint(m.score(X_test, y_test))",
+        {"test_score"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(MORE))
+def test_no_metric_too_many(run: Run, case: str) -> None:
+    program, expected = MORE[case]
+    done = run(DATA + program)
+    assert done.code == 0, done.err
+    assert set(done.metrics) == expected
+
+
+def test_a_cell_counted_before_it_is_compiled() -> None:
+    """IPython 9 counts a cell before it compiles it: names at a cell's end are those of the cell that ran under that number."""
+    first, second = "error = mean_squared_error(y, p)", "error = mean_squared_error(y, q)"
+    facts: list[dict[str, Any]] = [{"k": "start", "t": 0, "role": "main", "argv": []}]
+    for n, (file, text, value) in enumerate((("/c/1.py", first, 0.5), ("/c/2.py", second, 0.25)), 1):
+        facts += [
+            {"k": "source", "t": n, "file": file, "text": text, "cell": n + 1},
+            {"k": "cell", "t": n, "n": n, "file": file, "text": text, "ok": True},
+            {"k": "names", "t": n, "file": "", "fn": "<module>", "cell": n, "values": {"error": {"v": value}}},
+        ]
+    found = reduce(facts)["metrics"]
+    assert sorted(m["points"][-1][1] for m in found.values()) == [0.25, 0.5]

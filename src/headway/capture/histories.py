@@ -129,7 +129,7 @@ def name(results: Results, name: str, told: dict[str, Any], fact: dict[str, Any]
         )
     elif isinstance(value, dict) and "h" not in told:
         entries(results, name, value, place, file, when)
-    elif "l" in told and told.get("c") == "list" and _from_call(results, name, told, place, file, when):
+    elif "l" in told and told.get("c") in ("list", "ndarray") and _from_call(results, name, told, place, file, when):
         return
     elif "v" not in told or "h" in told or not fact.get("calls"):
         results.name(name, told, file, place, when, None)

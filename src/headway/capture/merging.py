@@ -123,7 +123,7 @@ def _unite(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
     groups: dict[int, list[Candidate]] = {}
     for index, item in enumerate(items):
         groups.setdefault(root(index), []).append(item)
-    return _without_unions(_fold_namesakes(_fold_printed(_fold_excerpts(list(groups.values())))))
+    return _without_squares(_without_unions(_fold_namesakes(_fold_printed(_fold_excerpts(list(groups.values()))))))
 
 
 def _values(keys: set[Any]) -> set[Any]:
@@ -226,6 +226,19 @@ def _fold_printed(groups: list[list[Candidate]]) -> list[list[Candidate]]:
         else:
             kept.append(group)
     return kept
+
+
+def _without_squares(groups: list[list[Candidate]]) -> list[list[Candidate]]:
+    """`rmse = sqrt(mean_squared_error(...))`: the call's own value is only a step on the way."""
+    roots = {
+        tuple(_rounded(p[1]) for p in c.points) for g in groups for c in g if not {c.source for c in g} & CALLS
+    }
+    return [
+        g
+        for g in groups
+        if not {c.source for c in g} <= CALLS
+        or not any(tuple(_rounded(math.sqrt(p[1])) if p[1] >= 0 else 0.0 for p in c.points) in roots for c in g)
+    ]
 
 
 def _without_unions(groups: list[list[Candidate]]) -> list[list[Candidate]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import Any
 
-from headway.capture.lexicon import is_metric_name, words
-from headway.capture.program import Program, call_name
+from headway.capture.lexicon import is_metric_name, is_prediction_name, is_truth_name, words
+from headway.capture.program import Program, call_name, is_constant
 
 __all__ = [
-    "as_name", "core_name", "data_set", "entry_of_loop", "is_spread", "mean_of", "metric_function", "names_a_set", "names_sets",
-    "of_a_list", "one_of", "step_of", "string_of_loop", "unconverted", "validated_name",
+    "as_name", "core_name", "data_set", "entry_of_loop", "is_setting", "is_spread", "mean_of", "metric_function", "names_a_set",
+    "names_sets", "of_a_list", "one_of", "step_of", "string_of_loop", "told_name", "unconverted", "validated_name",
 ]  # fmt: skip
 
 _AVERAGES = ("mean", "average", "nanmean", "fmean", "median", "max", "min")
@@ -46,6 +47,9 @@ def core_name(node: ast.AST | None) -> str:
             return left if is_metric_name(left) or not is_metric_name(right) else right
         case ast.UnaryOp():
             return core_name(node.operand)
+        case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
+            sides = [n.id for n in (left, right) if isinstance(n, ast.Name)]
+            return "accuracy" if any(map(is_prediction_name, sides)) and any(map(is_truth_name, sides)) else ""
     return ""
 
 
@@ -181,6 +185,30 @@ def string_of_loop(program: Program, call: ast.Call | None, names: dict[str, Any
         if isinstance(value, str) and 0 < len(value) <= 40:
             return value
     return ""
+
+
+def told_name(program: Program, call: ast.Call, shown: list[tuple[ast.expr, str]]) -> str:
+    """In a loop over models, the name that is printed before the number: `print(type(m).__name__, score)`."""
+    if not program.loops(call):
+        return ""
+    for node, text in shown:
+        if text:
+            names = any(isinstance(n, ast.Attribute) and n.attr in ("__name__", "__qualname__") for n in ast.walk(node))
+            return text if names and re.fullmatch(r"[A-Za-z_]\w{1,39}", text) else ""
+    return ""
+
+
+def is_setting(program: Program, node: ast.expr, call: ast.Call) -> bool:
+    """Whether a printed value is what the loop around goes over: settings that are tried, or a model's weights."""
+    if not isinstance(node, ast.Name) or node.id not in program.loop_names(call):
+        return False
+    place = program.place(call)
+    loop = program.definition(node.id, place)
+    over = loop.value if loop is not None and loop.kind == "loop" else None
+    if isinstance(over, ast.Name):
+        source = program.definition(over.id, place)
+        over = source.value if source is not None and source.kind == "assign" else over
+    return over is not None and (is_constant(over) or bool(re.search(r"importances?_|\bcoef_", ast.unparse(over))))
 
 
 def entry_of_loop(program: Program, call: ast.Call, node: ast.expr, names: dict[str, Any]) -> str:

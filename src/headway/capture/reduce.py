@@ -43,6 +43,7 @@ class _Reduction:
         self.rounds: dict[int, list[int]] = {}
         self.names: dict[tuple[str, str], dict[str, Any]] = {}
         self.ran: set[str] = set()
+        self.cells: dict[int | None, int] = {}  # by the number a cell ran under: its place among the sources
         self.data: list[dict[str, Any]] = []
         self.figures: list[dict[str, Any]] = []
         self.notes: list[str] = []
@@ -64,6 +65,7 @@ class _Reduction:
         self.parameters.tried()
         Literals(self.program, self.parameters).from_source(self.names, self.ran)
         apart = Apart(self.trainings.values(), {site: int(t["id"]) for site, t in self.trainings.items()})
+        validations.without_crowds(self.results)
         metrics = named(merged(without_sums(self.results.found, self.program)), apart)
         self._attribute(metrics)
         return {
@@ -109,6 +111,9 @@ class _Reduction:
             return
         training = self._training(fact, site)
         self.results.curves(fact, site, training)
+        for name, values in self.results.courses(fact):
+            self.tables.append({"name": f"{fact['cls']} {name.strip('_')}", "file": site["file"], "line": site["at"][0],
+                                "columns": ["iteration", "value"], "data": [[i, v] for i, v in enumerate(values)]})  # fmt: skip
         loops.points(self.results, fact, site, training)
 
     def _training(self, fact: dict[str, Any], site: dict[str, Any]) -> int:
@@ -200,7 +205,7 @@ class _Reduction:
             self.program.sources[file].module if file in self.program.sources else CELLS if cell is not None else file
         )
         function = _function(fact["fn"])
-        order = (cell or 0, 1_000_000_000 if function == MODULE else int(fact.get("line") or 0))
+        order = (self.cells.get(cell, cell or 0), 1_000_000_000 if function == MODULE else int(fact.get("line") or 0))
         place = Place(module, function, order)
         values = fact.get("values") or {}
         self.names.setdefault((module, function), {}).update(values)
@@ -244,6 +249,8 @@ class _Reduction:
                 histories.attribute(self.results, name, cls, attribute, value, file, when)
 
     def _on_cell(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        if fact.get("file") in self.program.sources:  # IPython 9 counts a cell before it compiles it, earlier ones after it
+            self.cells[fact["n"]] = self.program.sources[fact["file"]].index
         if fact.get("file") and "shown" in fact:
             self.results.shown(fact["shown"], fact["file"], fact["t"], None)
 

@@ -12,6 +12,7 @@ from headway.capture.naming import (
     core_name,
     data_set,
     entry_of_loop,
+    is_setting,
     is_spread,
     mean_of,
     metric_function,
@@ -21,6 +22,7 @@ from headway.capture.naming import (
     one_of,
     step_of,
     string_of_loop,
+    told_name,
     unconverted,
 )
 from headway.capture.program import COUNTER, PARAMETER, RESULT, Definition, Place, Program, call_name
@@ -121,6 +123,8 @@ class Results:
         loop = string_of_loop(self.program, self.program.call_at(site["file"], site["at"]), fact.get("n") or {})
         series = {**(fact.get("series") or {}), **(fact.get("curves") or {})}
         for name, values in series.items():
+            if name in _OWN_COURSES and not self.program.reads(name):
+                continue
             found = self.candidate(("curve", fact.get("id"), fact["s"], name), "fit", site, f"{fact['cls']}.{name}")
             found.points, found.series, found.training, found.qualifier = [], True, training, loop
             for step, value in enumerate(values):
@@ -128,6 +132,8 @@ class Results:
             found.name(15, "loss" if name == "loss_curve_" else name.strip("_"))
         call = self.program.call_at(site["file"], site["at"])
         for name, value in (fact.get("outcomes") or {}).items():
+            if name == "oob_score_" and "oob_score" not in str(fact.get("params")) and not self.program.reads(name):
+                continue
             found = self.candidate(("outcome", fact["s"], name, loop), "fit", site, f"{fact['cls']}.{name}")
             if fact.get("parts"):
                 found.points = []
@@ -142,6 +148,11 @@ class Results:
                 found.add(None, best, fact["t"])
                 found.name(22, name)
                 found.keys.add(value_key(best))
+
+    def courses(self, fact: dict[str, Any]) -> list[tuple[str, list[float]]]:
+        """What an estimator keeps of its own course, and the program does not look at."""
+        series = (fact.get("series") or {}).items()
+        return [(k, v) for k, v in series if k in _OWN_COURSES and not self.program.reads(k)]
 
     def study(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         """A study's best value, and the best so far after each trial is its table's business."""
@@ -163,8 +174,10 @@ class Results:
         target = call
         if fact["k"] == "log":
             target, values = _as_print(call, values)
-        for position, slot in enumerate(slots(target, values, names)):
-            self._slot(fact, site, call, position, slot, names, training)
+        found = slots(target, values, names)
+        loop = string_of_loop(self.program, call, names) or told_name(self.program, call, [(s.node, s.text) for s in found])
+        for position, slot in enumerate(found):
+            self._slot(fact, site, call, position, slot, names, training, loop)
 
     def _bar(self, fact: dict[str, Any], site: dict[str, Any], call: ast.Call, names: dict[str, Any]) -> None:
         for name, value in (fact.get("w") or {}).items():
@@ -175,7 +188,7 @@ class Results:
 
     def _slot(
         self, fact: dict[str, Any], site: dict[str, Any], call: ast.Call, position: int, slot: Slot,
-        names: dict[str, Any], training: int | None,
+        names: dict[str, Any], training: int | None, loop: str,
     ) -> None:  # fmt: skip
         parts = slot.value if isinstance(slot.value, dict) else {"": slot.value}
         for part, value in parts.items():
@@ -185,7 +198,6 @@ class Results:
             name = [(20, entry)] if entry else self._slot_name(call, slot, part, value)
             if name is None:
                 continue
-            loop = string_of_loop(self.program, call, names)
             key = (fact["k"], *_spot(site), position, part, loop)
             found = self.candidate(key, fact["k"], site, ast.unparse(slot.node))
             found.again(fact["s"])
@@ -209,7 +221,7 @@ class Results:
         meaning = self.program.meaning(slot.node, place)
         labelled = is_metric_name(label) and len(words(label)) <= 7 and not names_sets(label)
         outcome = self._counter_after_loop(slot.node, call)
-        if isinstance(slot.node, ast.Constant) or is_spread(slot.node):
+        if isinstance(slot.node, ast.Constant) or is_spread(slot.node) or is_setting(self.program, slot.node, call):
             return None
         if not part and not outcome:
             if meaning in (COUNTER, PARAMETER) or (is_noise_name(core) and not (labelled and meaning == RESULT)):
@@ -304,6 +316,8 @@ class Results:
             return
         if is_spread(ast.Name(id=name)) or is_spread(definition.value):
             return
+        if isinstance(value, int) and not is_metric_name(name):
+            return  # how many, of what is counted for a result
         key = definition_key(definition)
         tied = [c for c in self.found.values() for k in c.keys if k[:-1] == key and k[-1]]
         if any(c.points and c.points[-1][1] == value for c in tied):
@@ -380,6 +394,10 @@ class Results:
         if told := of_a_list(node, core):
             found.name(21, told)
         self._tie_expression(found, node, {"file": file}, "", "")
+
+
+# What an estimator keeps of its own course, and few look at: a metric where the program does.
+_OWN_COURSES = frozenset(("train_score_", "oob_scores_", "oob_improvement_", "objective_", "scores_"))
 
 
 def definition_key(definition: Definition) -> tuple[Any, ...]:

@@ -81,6 +81,7 @@ class Structure:
         self.methods: dict[tuple[str, str], Function] = {}  # of a class, by name
         self._where: dict[ast.AST, tuple[str, str, int]] = {}
         self._call_counts: Counter[str] | None = None
+        self._attributes: set[str] | None = None
 
     def add(self, file: str, text: str, cell: int | None = None) -> None:
         """Adds a file, or a cell; source that does not parse is left out."""
@@ -274,6 +275,13 @@ class Structure:
             if isinstance(value, ast.Name):
                 return value.id, Place(function.module, inside, (1 << 30, 0))
         return None
+
+    def reads(self, attribute: str) -> bool:
+        """Whether the program asks anything for an attribute of this name."""
+        if self._attributes is None:
+            trees = [source.tree for source in self.sources.values()]
+            self._attributes = {n.attr for tree in trees for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
+        return attribute in self._attributes
 
     def constructor(self, node: ast.Call) -> Function | None:
         """The user's function, constructor, or method of what a constructor made, that a call calls."""

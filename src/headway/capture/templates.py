@@ -32,6 +32,7 @@ class Slot:
     value: Any
     before: str
     after: str
+    text: str = ""  # a value that is no number, as it is shown
 
 
 @dataclass
@@ -52,7 +53,7 @@ def slots(call: ast.Call, values: list[Any], names: dict[str, Any]) -> list[Slot
             plain = value if not isinstance(value, str) else number(value)
             if isinstance(value, dict):
                 plain = value.get("d", value)
-            found.append(Slot(node, plain, label, ""))
+            found.append(Slot(node, plain, label, "", value.strip() if isinstance(value, str) and plain is None else ""))
             label = ""
         elif all(p.node is None for p in parts):
             text = "".join(p.text or "" for p in parts)
@@ -88,7 +89,8 @@ def _from_text(parts: list[_Part], text: str, label: str) -> list[Slot]:
             continue
         group += 1
         rest = parts[position + 1].text if position + 1 < len(parts) else ""
-        found.append(Slot(part.node, number(match[group]) if match else None, before, rest or ""))
+        value = number(match[group]) if match else None
+        found.append(Slot(part.node, value, before, rest or "", match[group].strip() if match and value is None else ""))
         before = ""
     return found
 

@@ -128,6 +128,9 @@ def _snapshot_dict(value: dict[Any, Any], depth: int) -> Any:
 def described(value: Any) -> str:
     """An object by its class, for parameters that are no scalars; never its __repr__, which is the user's code."""
     kind = type(value)
+    judge = getattr(value, "__dict__", {}).get("_score_func") if "sklearn.metrics" in kind.__module__ else None
+    if judge is not None:  # a scorer: what it scores by
+        return str(getattr(judge, "__name__", kind.__name__))
     if kind.__name__ in ("function", "builtin_function_or_method", "type", "method"):
         return str(getattr(value, "__name__", kind.__name__))
     return kind.__name__

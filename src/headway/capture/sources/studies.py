@@ -9,7 +9,7 @@ from types import FunctionType, ModuleType
 
 from headway.capture.guard import wrap
 from headway.capture.sources.fits import Call, direct, done
-from headway.capture.values import describe, parameter, scalar
+from headway.capture.values import describe, parameter, scalar, snapshot
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
@@ -156,6 +156,10 @@ def _tell_model(session: Session, call: Call, result: Any, found: dict[str, Any]
     family = getattr(model, "__dict__", {}).get("family")
     if family is not None:
         params = {"family": type(family).__name__, "link": type(getattr(family, "link", None)).__name__}
+    for name in ("formula", "order", "seasonal_order"):
+        held = snapshot(getattr(model, "__dict__", {}).get(name))
+        if isinstance(held, (str, list)) and any(held):
+            params[name] = held
     options = {k: v for k, raw in call.kwargs.items() if (v := scalar(raw)) is not ... and v is not None}
     sample = _sample(session, model)
     kind = {"cls": type(model).__name__, "type": "predictor" if sample is not None else "results"}
