@@ -283,9 +283,12 @@ def named(groups: list[list[Candidate]], apart: Apart | None = None) -> dict[str
     found: dict[str, list[Candidate]] = {}
     alike: dict[str, list[list[Candidate]]] = {}
     for group in groups:
-        names = sorted(((rank, name) for c in group for rank, name in c.names), key=lambda n: n[0])
-        base = names[0][1] if names else "value"
         qualifier = next((c.qualifier for c in group if c.qualifier), "")
+        names = sorted(((rank, name) for c in group for rank, name in c.names), key=lambda n: n[0])
+        base = next(
+            (n for _, n in names if not qualifier or any(n == o for c in group if c.qualifier for _, o in c.names)),
+            "value",
+        )
         options = [f"{base}/{qualifier}" if qualifier else base]
         others = alike.setdefault(options[0], [])
         if options[0] in found:

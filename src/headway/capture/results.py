@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
+from headway.capture.callers import Callers
 from headway.capture.lexicon import is_metric_name, is_noise_name, words
 from headway.capture.merging import Candidate, value_key
 from headway.capture.naming import (
@@ -34,8 +35,9 @@ __all__ = ["Results", "definition_key"]
 class Results:
     """Collects candidates, fact by fact, in the order in which they happened."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, callers: Callers | None = None) -> None:
         self.program = program
+        self.callers = callers or Callers(program, (), {})
         self.found: dict[Any, Candidate] = {}
         self.classes: dict[int | None, str] = {}  # of the trainings so far, and of the latest under None
 
@@ -45,6 +47,12 @@ class Results:
             self.found[key] = Candidate(source, str(site.get("file", "")), int(at[0]), expression)
         return self.found[key]
 
+    def thing(self, call: ast.Call | None, names: dict[str, Any]) -> str:
+        """The name of what a call works on: of the loop over named things around it, else what its function was told."""
+        if call is None:
+            return ""
+        return string_of_loop(self.program, call, names) or self.callers.word(self.program.place(call), names)
+
     # -- library calls
 
     def score(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
@@ -52,7 +60,7 @@ class Results:
         name, value = str(fact["fn"]), fact.get("v")
         call = self.program.call_at(site["file"], site["at"])
         values = value if isinstance(value, dict) else {"": value}
-        loop = string_of_loop(self.program, call, fact.get("n") or {})
+        loop = self.thing(call, fact.get("n") or {})
         for part, number in values.items():
             if isinstance(number, (dict, list, str)) or number is None:
                 continue
@@ -120,7 +128,7 @@ class Results:
 
     def curves(self, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
         """What a fitted object says of itself: outcomes, and series over its iterations."""
-        loop = string_of_loop(self.program, self.program.call_at(site["file"], site["at"]), fact.get("n") or {})
+        loop = self.thing(self.program.call_at(site["file"], site["at"]), fact.get("n") or {})
         series = {**(fact.get("series") or {}), **(fact.get("curves") or {})}
         for name, values in series.items():
             if name in _OWN_COURSES and not self.program.reads(name):
@@ -175,7 +183,7 @@ class Results:
         if fact["k"] == "log":
             target, values = _as_print(call, values)
         found = slots(target, values, names)
-        loop = string_of_loop(self.program, call, names) or told_name(self.program, call, [(s.node, s.text) for s in found])
+        loop = self.thing(call, names) or told_name(self.program, call, [(s.node, s.text) for s in found])
         for position, slot in enumerate(found):
             self._slot(fact, site, call, position, slot, names, training, loop)
 
@@ -322,10 +330,11 @@ class Results:
         tied = [c for c in self.found.values() for k in c.keys if k[:-1] == key and k[-1]]
         if any(c.points and c.points[-1][1] == value for c in tied):
             return  # the last of a loop over named things, which has a metric of its own
-        found = self.candidate(("names", *key), "names", site, expression)
-        found.points, found.training = [(None, float(value), when)], training
+        word = self.callers.word(place, {})
+        found = self.candidate(("names", *key, word), "names", site, expression)
+        found.points, found.training, found.qualifier = [(None, float(value), when)], training, word
         found.name(20 if is_metric_name(name) and len(name) > 2 else 55, name)
-        found.keys.add((*key, ""))
+        found.keys.add((*key, word))
         if mean := mean_of(definition.value):
             self.tie_mean(found, mean, definition.place)
 

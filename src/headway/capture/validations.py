@@ -9,7 +9,7 @@ from typing import Any
 
 from headway.capture.lexicon import is_metric_name, words
 from headway.capture.merging import Candidate, series_key
-from headway.capture.naming import core_name, step_of, string_of_loop, validated_name
+from headway.capture.naming import core_name, step_of, validated_name
 from headway.capture.program import Program, call_name
 from headway.capture.results import Results
 
@@ -20,7 +20,7 @@ def validation(results: Results, fact: dict[str, Any], site: dict[str, Any], tra
     """Cross-validation: the mean over the folds; the columns of a booster's `cv` as series over rounds."""
     call = results.program.call_at(site["file"], site["at"])
     expression = ast.unparse(call) if call is not None else str(fact["fn"])
-    loop = string_of_loop(results.program, call, fact.get("n") or {})
+    loop = results.thing(call, fact.get("n") or {})
     scoring = str((fact.get("options") or {}).get("scoring") or "")
     for name, values in (fact.get("scores") or {}).items():
         if not isinstance(values, list) or not values or name.endswith(("time", "size")):
