@@ -10,6 +10,7 @@ import pytest
 from headway.tracking import experiments, service
 from headway.tracking.find import completion
 from headway.tracking.find.completion import expected, meant
+from headway.tracking.show import suggest
 from headway.tracking.store.record import Metric
 from tests.world import World, world
 
@@ -122,6 +123,19 @@ def test_suggestions_of_the_store(site: dict[str, Any], text: str, first: str | 
     assert (shown[0] if first else shown) == (first or [])
     if first and text.strip() and answer["start"] < answer["end"]:
         assert answer["end"] == len(text)
+
+
+def test_names_that_only_old_runs_have_are_offered_too(site: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggest, "SAMPLE", 0)  # none are among the latest
+    client = site["world"].client(site["ada"])
+    for typed, offered in (
+        ("metrics.AU", ["metrics.auc"]),
+        ("metrics.a_c", []),
+        ("tags.auc", []),
+        ("params.`g ra", ["params.`learning rate`"]),
+    ):
+        items = client.get(site["url"], params={"text": typed}).json()["items"]
+        assert [one["text"] for one in items] == offered
 
 
 def test_every_suggestion_can_be_read(site: dict[str, Any]) -> None:

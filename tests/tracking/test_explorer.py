@@ -238,6 +238,10 @@ def test_groups_fold_and_the_chooser_finds_columns(tab: Page, site: dict[str, An
     expect(groups).to_have_count(3)
     expect(groups.first).to_contain_text("forest87")
     expect(groups.first.locator("td.num").last).not_to_be_empty()  # the mean of a metric
+    figure = tab.locator(".runs-panel figure[data-chart*='/bands?']")  # of all runs, by the server
+    expect(figure.locator(".chart-labels button").filter(has_text="forest")).to_contain_text(
+        "×7"
+    )  # that have the metric
     groups.first.click()
     expect(rows.first).to_contain_text("run-258")
     assert set(rows.locator(f"td:nth-child({column(tab, 'params.model') + 1})").all_inner_texts()) == {"forest"}
@@ -253,7 +257,7 @@ def test_charts_follow_the_selection_and_the_row_under_the_hand(tab: Page, site:
     rows = open_runs(tab, site)
     chart = tab.locator(".runs-panel figure")
     expect(chart.locator("canvas")).to_be_attached()
-    assert chart.evaluate("figure => figure.chart.lines.length") == 10
+    tab.wait_for_function("document.querySelector('.runs-panel figure').chart?.lines?.length === 10")
     expect(rows.first.locator(".swatch")).to_be_visible()
     with tab.expect_response(re.compile("/series")):
         rows.nth(0).locator("input").click()

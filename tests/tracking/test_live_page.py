@@ -72,6 +72,8 @@ def test_a_chart_grows_while_the_client_logs(context: BrowserContext, live: Serv
     for step in range(3, 9):
         client.log_metric(run, "loss", 1 / (step + 1), step=step)
     until(lambda: page.evaluate(POINTS) == 9, page)
+    course = page.locator("#run-metrics td.spark path")
+    assert (course.get_attribute("d") or "").count("L") == 8  # it went on with the chart
     last = page.locator("#run-metrics tbody tr").first
     expect(last).to_contain_text("0.1111")
     expect(last.locator("[data-live-part=step]")).to_have_text("8")

@@ -28,13 +28,15 @@ def _runs(project: str | None) -> Runs:
 @app.command(
     "list",
     epilog=examples("headway runs list", "headway runs list --filter \"metrics.rmse < 3 and params.depth = '4'\"",
-                    "headway runs list --order 'metrics.rmse' -n 5 --json"),
+                    "headway runs list --order 'metrics.rmse' -n 5 --json", "headway runs list --order 'best(metrics.auc) DESC'"),
 )  # fmt: skip
 def list_(
     filter: Annotated[
         str, typer.Option("--filter", "-f", help="MLflow's grammar: metrics.x, params.x, tags.x, attributes.x.")
     ] = "",
-    order: Annotated[list[str], typer.Option("--order", help="e.g. 'metrics.rmse' or 'metrics.auc DESC'.")] = [],  # noqa: B006
+    order: Annotated[
+        list[str], typer.Option("--order", help="e.g. 'metrics.rmse', 'metrics.auc DESC', 'best(metrics.auc) DESC'.")
+    ] = [],  # noqa: B006
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, max=10_000, help="At most so many.")] = 30,
     trainings: Annotated[bool, typer.Option("--trainings", help="The trainings inside runs too.")] = False,
     project: InProject = None,

@@ -153,14 +153,14 @@ def ranks(db: Session, rows: Sequence[Any]) -> dict[str, list[tuple[str, bool, f
     """By kind (metric, param, tag): (key, whether these runs differ in it, the share that has it), the telling ones first."""
     found = {}
     for kind, statement in _SAMPLED.items():
-        some = _few(db, kind, [row.id for row in rows])
+        some = within(db, kind, [row.id for row in rows])
         counted = {key: (count, bool(differ)) for key, count, differ in db.execute(statement, {"runs": some}) if some}
         names = keys.names(db, counted)
         found[kind] = runtable.ranked({names[key]: its for key, its in counted.items()}, len(some))
     return found
 
 
-def _few(db: Session, kind: str, runs: list[int]) -> list[int]:
+def within(db: Session, kind: str, runs: list[int]) -> list[int]:
     """As many of the runs, in their order, as have `CELLS` values of this kind together; one at least."""
     sizes = {row[0]: row[1] for row in db.execute(_SIZES[kind], {"runs": runs})} if runs else {}
     together = accumulate(sizes.get(run, 0) for run in runs)

@@ -10,9 +10,13 @@ from sqlalchemy.orm import Session
 
 from headway.people.rules import Who
 from headway.projects.tables import Project
+from headway.storage import direct
+from headway.storage.direct import Sql
 from headway.tracking import experiments, limits
 from headway.tracking.find import completion, query
 from headway.tracking.find.completion import Expected
+from headway.tracking.find.conditions import TABLES, marks
+from headway.tracking.show import cells
 from headway.tracking.store import keys
 
 SHOWN = 12
@@ -29,6 +33,10 @@ _VALUES = {
 _RANGE = text(
     "SELECT MIN(last), MAX(last) FROM summaries WHERE run_id IN :runs AND key_id = :key AND NOT is_nan"
 ).bindparams(_RUNS)
+_HELD = (
+    "SELECT k.name FROM keys k WHERE lower(k.name) LIKE ? ESCAPE '!' AND EXISTS"
+    " (SELECT 1 FROM {table} t WHERE t.experiment_id IN {marks} AND t.key_id = k.id) ORDER BY k.name LIMIT 50"
+)
 _MOST = " WHERE run_id IN :runs GROUP BY key_id ORDER BY COUNT(*) DESC LIMIT 20000"
 _NAMES = {
     "metric": text("SELECT key_id, COUNT(*) FROM summaries" + _MOST).bindparams(_RUNS),  # noqa: S608
@@ -73,16 +81,31 @@ def _keys(db: Session, who: Who, project: Project, ahead: Expected, asked: Seque
             found.append((rank, _item(completion.name(kind, name), note)))
 
     for kind, statement in _NAMES.items():
-        if ahead.kind in ("", kind) and runs:
-            counts = {int(key): int(count) for key, count in db.execute(statement, {"runs": runs})}
-            for key_id, name in keys.names(db, counts).items():
-                offer(kind, name, kind, counts[key_id])
+        if ahead.kind not in ("", kind):
+            continue
+        some = cells.within(db, kind, runs)
+        counts = {int(key): int(count) for key, count in db.execute(statement, {"runs": some})} if some else {}
+        names = keys.names(db, counts)
+        for key_id, name in names.items():
+            offer(kind, name, kind, counts[key_id])
+        if typed and len(found) < SHOWN:
+            for name in _older(db, who, project, kind, typed, asked) - set(names.values()):
+                offer(kind, name, kind)
     if ahead.kind in ("", "attribute"):
         for name in completion.ATTRIBUTES:
             offer("attribute", name, "run")
     if ahead.kind == "dataset" or (ahead.kind == "" and typed and "dataset".startswith(typed)):
         found += [((False, False, 0, name), _item(f"dataset.{name}", "dataset")) for name in completion.DATASET_KEYS]
     return [one for _, one in sorted(found, key=lambda each: each[0])]
+
+
+def _older(db: Session, who: Who, project: Project, kind: str, typed: str, asked: Sequence[str]) -> set[str]:
+    """Names that hold what was typed, of any runs: those that the latest ones have are known."""
+    mine = {one.id for one in experiments.active(db, project.id)}
+    where = sorted(mine & set(experiments.visible(db, who, asked)) if asked else mine)
+    pattern = "".join(f"!{char}" if char in "!%_" else char for char in typed)
+    held = Sql(_HELD.format(table=TABLES[kind], marks=marks(where)))
+    return {row[0] for row in direct.of(db).rows(held, [f"%{pattern}%", *where])} if where else set()
 
 
 def _operators(
