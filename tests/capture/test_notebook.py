@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Done, l
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWAY", "PYTHON"))}
     env |= {"PYTHONPATH": str(folder / "site"), "HEADWAY_SPOOL": str(folder / "spool"), "HEADWAY_RUNTIME": str(SOURCE)}
     manager = KernelManager()
+    assert manager.kernel_spec is not None
+    manager.kernel_spec.argv = [sys.executable, str(SOURCE / "headway/runner/kernelside.py"), "-f", "{connection_file}"]
     manager.start_kernel(env=env, cwd=str(folder))
     client = manager.client()
     client.start_channels()
@@ -80,6 +83,14 @@ def test_names_are_looked_at_after_each_cell(notebook: Any) -> None:
     params = done.params
     assert (params["neighbors"], params["n_neighbors"], params["rate"], params["epochs"]) == (7, 7, 0.25, 5)
     assert done.metrics["errors"] == pytest.approx([3.0, 2.25, 1.6875, 1.265625, 0.94921875])
+
+
+def test_every_witness_is_a_cell(notebook: Any) -> None:
+    done, _ = notebook
+    facts = [f for kind in ("params", "metrics") for f in done.record[kind].values()]
+    files = {str(w["file"]) for f in facts for w in f["witnesses"]}
+    assert facts and all("ipykernel_" in file or not file for file in files), files
+    assert not any("kernelside" in str(c["file"]) for c in done.record["code"])
 
 
 def test_the_model_is_saved_at_the_end_of_its_cell(notebook: Any) -> None:

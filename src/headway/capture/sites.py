@@ -198,7 +198,7 @@ def _is_user_file(filename: str) -> bool:
     path = os.path.realpath(filename)
     if os.path.basename(path) in ("sitecustomize.py", "usercustomize.py"):
         return False
-    if path.startswith(_OURS) or path.startswith(_LIBRARIES):
+    if path.startswith(_OURS) or path.startswith(_LIBRARIES) or path.endswith("/headway/runner/kernelside.py"):
         return False
     return not ("/site-packages/" in path or "/dist-packages/" in path)
 
