@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
-.PHONY: help run install dev check format test bench bench-serving bench-tracking bench-writing bench-pages bench-growth bench-capture bench-overhead migration constraints clean
+.PHONY: help run install dev check format test bench bench-serving bench-tracking bench-writing bench-pages bench-growth bench-capture bench-overhead bench-idle migration constraints clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-growth: $(VENV)/.dev ## The same questions at 1,000, 10,000 and 100,000 ru
 
 bench-writing: $(VENV)/.dev ## Writing runs, both databases, beside `mlflow server`, a null server, Aim and trackio.
 	$(BIN)/python bench/writing.py $(ARGS)
+
+bench-idle: $(VENV)/.dev ## What a server takes while nobody uses it, beside `mlflow server`. 5 minutes.
+	$(BIN)/python bench/idle.py $(ARGS)
 
 bench-capture: $(VENV)/.dev ## What capture finds in public scripts. ARGS="CORPUS_FOLDER LABELS_FOLDER".
 	$(BIN)/python bench/capture.py $(ARGS)

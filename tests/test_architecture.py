@@ -15,13 +15,13 @@ FILES = sorted(path for path in ROOT.rglob("*.py") if "versions" not in path.par
 
 # Left may import right, never back.
 CHAIN = [
-    "up", "server", "loops", "home", "deployments", "imports", "models", "workspaces", "runs", "traces", "tracking", "environments",
-    "projects", "people", "web", "engines", "backup", "storage", "transcript", "events", "settings", "clock", "bundle",
-    "signature", "frames", "errors", "parts",
+    "up", "server", "loops", "home", "deployments", "imports", "models", "workspaces", "runs", "traces", "tracking",
+    "environments", "projects", "people", "web", "engines", "backup", "storage", "transcript", "events", "settings", "clock",
+    "bundle", "signature", "frames", "errors", "parts", "late",
 ]  # fmt: skip
 # Other processes: what each may import of ours.
 OUTSIDE = {
-    "cli": {"moving", "backup", "sdk", "errors", "bundle", "signature", "up", "settings"},
+    "cli": {"moving", "backup", "sdk", "errors", "bundle", "signature", "up", "settings", "late"},
     "moving": {"sdk", "errors"},
     "runner": {"sdk", "transcript", "bundle", "signature", "errors"},
     "capture": {"sdk", "bundle", "signature", "errors"},

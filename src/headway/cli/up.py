@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headway import errors
+from headway import errors, late
 from headway.cli import output
 from headway.cli.options import Json, examples, new
 from headway.errors import HeadwayError, Unavailable
@@ -82,6 +82,7 @@ def _settings(options: dict[str, Any]) -> Settings:
 
 
 def _serve(settings: Settings, ready: Any) -> None:
+    late.libraries()  # before the server's modules import them
     try:
         from headway import up as server
     except ModuleNotFoundError as error:

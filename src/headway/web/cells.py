@@ -11,10 +11,11 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+import markdown_it
 import nh3
-from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
 from headway.transcript.terminal import Screen
@@ -31,7 +32,11 @@ _TAGS = {
 _ATTRIBUTES = {"a": {"href", "title"}, "img": {"src", "alt", "title", "width", "height"}, "td": {"colspan", "rowspan"},
                "th": {"colspan", "rowspan", "scope"}}  # fmt: skip
 _SGR = re.compile(r"\x1b\[([0-9;:]*)m")
-_markdown = MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"])
+
+
+@cache
+def _markdown() -> markdown_it.MarkdownIt:
+    return markdown_it.MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"])
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def cells(notebook: Mapping[str, Any]) -> list[Cell]:
 def _cell(cell: Mapping[str, Any], language: str) -> Cell:
     source = _joined(cell.get("source", ""))
     if cell["cell_type"] == "markdown":
-        return Cell("markdown", source, html=clean(_markdown.render(source[:TEXT_CHARS])))
+        return Cell("markdown", source, html=clean(_markdown().render(source[:TEXT_CHARS])))
     if cell["cell_type"] != "code":
         return Cell("raw", source)
     outputs = tuple(shown(one) for one in cell.get("outputs", []) if isinstance(one, Mapping))
@@ -97,7 +102,7 @@ def _rich(data: Mapping[str, Any]) -> Output:
     if markup and len(markup) <= HTML_CHARS and (html := clean(markup)).strip():
         return Output("html", html=html)
     if "text/markdown" in data:
-        return Output("html", html=clean(_markdown.render(_joined(data["text/markdown"])[:TEXT_CHARS])))
+        return Output("html", html=clean(_markdown().render(_joined(data["text/markdown"])[:TEXT_CHARS])))
     for kind in ("text/latex", "text/plain"):
         if kind in data:
             return Output("text", plain(_joined(data[kind])))
@@ -107,7 +112,7 @@ def _rich(data: Mapping[str, Any]) -> Output:
 
 def markdown(text: str) -> Markup:
     """Markdown as people write it in notes and files, safe to show."""
-    return clean(_markdown.render(text[:TEXT_CHARS]))
+    return clean(_markdown().render(text[:TEXT_CHARS]))
 
 
 def clean(html: str) -> Markup:

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -22,12 +22,14 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
-from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
 from headway.errors import HeadwayError, Unavailable
 from headway.web import safety
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection
 
 CONNECT_S = 5.0
 READ_S = 600.0
@@ -184,6 +186,8 @@ def unreachable() -> HeadwayError:
 
 
 async def _dial(socket: WebSocket, target: Target, path: bytes) -> ClientConnection:
+    from websockets.asyncio.client import connect, unix_connect  # a server whose notebooks rest does without
+
     host = socket.headers.get("host", "localhost")
     uri = f"ws://{host}{path.decode('ascii')}"
     headers = [

@@ -8,16 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 from markupsafe import Markup, escape
-from pygments import highlight as pygments_highlight
-from pygments.formatters.html import HtmlFormatter
-from pygments.lexers import get_lexer_by_name
-from pygments.lexers.special import TextLexer
-from pygments.util import ClassNotFound
 
 from headway import clock
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _CODE_LIMIT = 200_000
+_SHORT = 8_000  # characters: snippets are remembered, whole files would fill the memory
 
 
 @dataclass(frozen=True)
@@ -183,11 +179,24 @@ def hue(name: str) -> int:
 
 def highlight(text: str, language: str = "text") -> Markup:
     """Source as escaped HTML with token classes (`tok-...`); unknown languages and very long texts stay plain."""
-    return escape(text) if len(text) > _CODE_LIMIT else _highlight(text, language)
+    if len(text) > _CODE_LIMIT:
+        return escape(text)
+    return _remembered(text, language) if len(text) <= _SHORT else _highlight(text, language)
 
 
 @lru_cache(maxsize=256)
+def _remembered(text: str, language: str) -> Markup:
+    return _highlight(text, language)
+
+
 def _highlight(text: str, language: str) -> Markup:
+    # Imported here: a server that shows no code does without.
+    from pygments import highlight as pygments_highlight
+    from pygments.formatters.html import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+    from pygments.lexers.special import TextLexer
+    from pygments.util import ClassNotFound
+
     try:
         lexer = get_lexer_by_name(language, stripnl=False)
     except ClassNotFound:

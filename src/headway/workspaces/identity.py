@@ -10,9 +10,11 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+# Imported where it is used: 6 MiB that a server whose notebooks rest does without.
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 HEADER = "X-Headway-Identity"
 LIFE_S = 60
@@ -30,24 +32,35 @@ class Identity:
 
 def new_key() -> bytes:
     """A private key, 32 bytes."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     return Ed25519PrivateKey.generate().private_bytes_raw()
+
+
+def _private(raw: bytes) -> Ed25519PrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(raw)
 
 
 def public_of(private: bytes) -> bytes:
     """Its public key, 32 bytes."""
-    return Ed25519PrivateKey.from_private_bytes(private).public_key().public_bytes_raw()
+    return _private(private).public_key().public_bytes_raw()
 
 
 def mint(private: bytes, person: Identity, audience: str, now_s: float) -> str:
     """A token for `person` at the workspace `audience`, good for `LIFE_S` seconds."""
     claims = {"aud": audience, "sub": person.user_id, "name": person.name, "exp": int(now_s) + LIFE_S}
     body = json.dumps(claims, separators=(",", ":")).encode()
-    signature = Ed25519PrivateKey.from_private_bytes(private).sign(_CONTEXT + body)
+    signature = _private(private).sign(_CONTEXT + body)
     return f"{_encode(body)}.{_encode(signature)}"
 
 
 def verify(public: bytes, token: str, audience: str, now_s: float) -> Identity | None:
     """Whom the token stands for; None if it is not ours, for elsewhere, or over."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     body, dot, signature = token.partition(".")
     try:
         raw = _decode(body)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from headway.storage import direct
@@ -21,7 +20,10 @@ from headway.tracking.find.question import Scope
 from headway.tracking.find.search import Clause
 from headway.tracking.store import keys
 
-Ints = NDArray[np.int64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Ints: TypeAlias = "NDArray[np.int64]"
 _DENSE = 8
 FEW = 3000  # runs whose values are read run by run instead of the whole column
 

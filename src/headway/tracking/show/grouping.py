@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from headway.errors import BadInput
@@ -21,6 +20,9 @@ from headway.tracking.find import arrays, counting, query
 from headway.tracking.find.search import Order, column_id, goal, parse_filter, parse_order
 from headway.tracking.show import cells, importance
 from headway.tracking.store import keys
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MOST = 1000
 STUDIED = 3000  # runs that importance is worked out from, the latest

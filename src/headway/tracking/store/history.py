@@ -138,7 +138,7 @@ def _for_chart(db: Reader, run_id: int, key: str, low: int | None, high: int | N
     """The points between two steps, or where they are many, the first, lowest and highest of each 64."""
     key_id = keys.find(db, [key]).get(key)
     if key_id is None:
-        return series.EMPTY
+        return series.empty()
     least, most = bounds(low, high)
     parts = parts_of(db, run_id, key_id, least, most)
     if sum(part.points for part in parts) > EXACT:

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bytes = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Ints: TypeAlias = "NDArray[np.int64]"
+Floats: TypeAlias = "NDArray[np.float64]"
+Bytes: TypeAlias = "NDArray[np.uint8]"
 
 CODEC = 2
 LEAST, MOST = 1025, 65_535  # points: for fewer the sizes of the planes would not pay

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def _within(db: Reader, parts: Sequence[Part], low: int, high: int) -> Iterator[
             yield piece
 
 
-Places = np.ndarray[Any, np.dtype[np.int64]]
+Places: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 
 def _placed(

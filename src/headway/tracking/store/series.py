@@ -46,7 +46,9 @@ def points(steps: Sequence[int], times: Sequence[int], values: Sequence[float]) 
     return Points(np.array(steps, np.int64), np.array(times, np.int64), np.array(values, np.float64))
 
 
-EMPTY = points([], [], [])
+def empty() -> Points:
+    """No points."""
+    return points([], [], [])
 
 
 def join(parts: Sequence[Points]) -> Points:
@@ -54,7 +56,7 @@ def join(parts: Sequence[Points]) -> Points:
     if len(parts) == 1:
         return parts[0]
     if not parts:
-        return EMPTY
+        return empty()
     return Points(
         np.concatenate([p.steps for p in parts]),
         np.concatenate([p.times for p in parts]),
