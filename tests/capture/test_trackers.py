@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
+import subprocess
 from typing import Any
 
 import pytest
 
 from headway.capture.sending import _unsaid
 
-from .conftest import Run
+from .conftest import PYTHON, Run
 
 LOOP = """
     losses = []
@@ -29,16 +29,23 @@ TOOLS = {
         "w.add_scalar('train/my_loss', loss, step)",
     ),
     "wandb": ("import wandb\nr = wandb.init(mode='offline')", "r.log({'train/my_loss': loss}, step=step)"),
+    "clearml": (
+        "from clearml import Task\nTask.set_offline(True)\n"
+        "t = Task.init('p', 't', auto_connect_frameworks=False, auto_resource_monitoring=False)\nt.connect({'lr': 0.5})",
+        "t.get_logger().report_scalar('train', 'my_loss', loss, step)",
+    ),
 }
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_their_names_win(run: Run, tool: str) -> None:
-    if importlib.util.find_spec(tool) is None:
+    looked = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({tool!r}) is None)"
+    if subprocess.run([PYTHON, "-c", looked], check=False).returncode:
         pytest.skip(f"{tool} is not installed")
     start, call = TOOLS[tool]
     done = run(
-        start + LOOP.replace("\n    ", "\n").replace("LOG", call), env={"MLFLOW_RUN_ID": "", "WANDB_SILENT": "true"}
+        start + LOOP.replace("\n    ", "\n").replace("LOG", call),
+        env={"MLFLOW_RUN_ID": "", "WANDB_SILENT": "true", "CLEARML_OFFLINE_MODE": "1"},
     )
     assert done.code == 0, done.err
     assert set(done.metrics) == {"train/my_loss"}

@@ -27,7 +27,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "transformers": ("transformers",),
     "config": ("argparse",),
     "parsers": ("click", "typer", "fire", "absl", "hydra", "omegaconf", "jsonargparse", "yaml", "tomllib", "json"),
-    "trackers": ("mlflow", "wandb", "torch", "tensorboardX"),
+    "trackers": ("mlflow", "wandb", "clearml", "torch", "tensorboardX"),
     "data": ("pandas", "numpy", "polars", "seaborn", "sklearn"),
     "figures": ("matplotlib",),
     "cells": ("IPython",),

@@ -1,4 +1,4 @@
-"""What the code logs by its own calls (MLflow, W&B, TensorBoard): their names win, and nothing is recorded twice."""
+"""What the code logs by its own calls (MLflow, W&B, TensorBoard, ClearML): their names win, and nothing is recorded twice."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ def install(session: Session) -> None:
     own = _Own(session)
     session.hooks["mlflow.tracking.fluent"] = own.hook_mlflow
     session.hooks["wandb.sdk.wandb_run"] = own.hook_wandb
+    session.hooks["clearml.logger"] = own.hook_clearml
+    session.hooks["clearml.task"] = own.hook_clearml_task
     session.hooks["torch.utils.tensorboard.writer"] = session.hooks["tensorboardX.writer"] = own.hook_tensorboard
 
 
@@ -68,6 +70,27 @@ class _Own:
 
         writer = module.SummaryWriter
         writer.add_scalar = wrap(writer.add_scalar, self.source, self._called(scalar), _nothing)
+
+    def hook_clearml(self, module: Any) -> None:
+        """`report_scalar(title, series, ...)` is called `title/series`, as ClearML's page shows it."""
+
+        def scalar(logger: Any, title: Any, series: Any, value: Any, iteration: Any = None, *_: Any, **__: Any) -> None:
+            self.tell("clearml", {f"{title}/{series}": value}, iteration)
+
+        def single(logger: Any, name: Any, value: Any, *_: Any, **__: Any) -> None:
+            self.tell("clearml", {name: value}, None)
+
+        for name, told in (("report_scalar", scalar), ("report_single_value", single)):
+            setattr(module.Logger, name, wrap(getattr(module.Logger, name), self.source, self._called(told), _nothing))
+
+    def hook_clearml_task(self, module: Any) -> None:
+        """`task.connect({...})`: what it is given are parameters."""
+
+        def connected(task: Any, mutable: Any, *_: Any, **__: Any) -> None:
+            if type(mutable) is dict:
+                self.parameters(mutable)
+
+        module.Task.connect = wrap(module.Task.connect, self.source, self._called(connected), _nothing)
 
     def _called(self, told: Callable[..., None]) -> Callable[[FrameType, tuple[Any, ...], dict[str, Any]], Any]:
         def enter(frame: FrameType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
