@@ -65,6 +65,8 @@ def scalar(value: Any) -> Any:
         return ...
     if module == "torch" and kind.__name__ == "Tensor":
         return tensor_scalar(value)
+    if kind.__name__ == "ArrayImpl" and module.startswith("jax"):
+        return value.item() if value.size == 1 and value.dtype.kind in "iufb" and value.is_ready() else ...
     if isinstance(value, int) and module in ("enum", "http", "signal"):
         return int(value)
     if isinstance(value, str) and "_value_" in getattr(value, "__dict__", ()):  # an enumeration of words
