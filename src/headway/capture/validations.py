@@ -80,7 +80,7 @@ def without_crowds(results: Results) -> None:
         if key[0] == "outcome":
             sites.setdefault(key[1], set()).add(key[2])
     crowd = {site: names for site, names in sites.items() if {"aic", "llf"} <= names}
-    if len(crowd) <= 3:
+    if len(crowd) <= 6:
         return
     for key in [k for k in results.found if k[0] == "outcome" and k[1] in crowd]:
         main = next((o for o in ("rsquared", "deviance", "prsquared") if o in crowd[key[1]]), "llf")
