@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 warnings.filterwarnings("ignore")
 X, y = load_iris(return_X_y=True, as_frame=True)
+NEEDS = ["scikit-learn"]  # said, so that MLflow doesn't import it all again in another process to find out
 client = MlflowClient()
 name = f"story {mlflow.__version__} {time.time_ns()}"
 done: list[str] = []
@@ -107,7 +108,8 @@ def autolog() -> None:
 @step
 def registry() -> None:
     with mlflow.start_run() as run:
-        mlflow.sklearn.log_model(LogisticRegression(max_iter=300).fit(X, y), "model", input_example=X[:2])
+        fitted = LogisticRegression(max_iter=300).fit(X, y)
+        mlflow.sklearn.log_model(fitted, "model", input_example=X[:2], pip_requirements=NEEDS)
     mlflow.register_model(f"runs:/{run.info.run_id}/model", name)
     client.set_registered_model_alias(name, "champion", "1")
     client.transition_model_version_stage(name, "1", "Production")
@@ -122,7 +124,7 @@ def registry() -> None:
 @step
 def evaluate() -> None:
     with mlflow.start_run() as run:
-        info = mlflow.sklearn.log_model(LogisticRegression(max_iter=300).fit(X, y), "model")
+        info = mlflow.sklearn.log_model(LogisticRegression(max_iter=300).fit(X, y), "model", pip_requirements=NEEDS)
         mlflow.models.evaluate(info.model_uri, X.assign(target=y), targets="target", model_type="classifier",
                                evaluator_config={"log_explainer": False})  # fmt: skip
     assert "accuracy_score" in client.get_run(run.info.run_id).data.metrics

@@ -13,7 +13,7 @@ import pytest
 
 from tests.served import Served
 
-pytestmark = [pytest.mark.story, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.story, pytest.mark.timeout(600)]
 
 SCRIPT = """
 import sys
