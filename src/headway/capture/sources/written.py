@@ -23,7 +23,7 @@ FILES = 40
 LARGEST = 1_000_000
 FRAMES = 6
 # Libraries write what another source sees, or what is no result; but some only carry what the user's code gives them.
-_CARRIERS = ("/pandas/", "/numpy/", "/polars/", "/jsonlines/")
+_CARRIERS = ("/pandas/", "/numpy/", "/polars/", "/jsonlines/", "/joblib/", "/torch/serialization.py")
 
 
 class Written:
@@ -33,6 +33,7 @@ class Written:
         self._session = session
         self._source = session.source("written")
         self._files: dict[str, tuple[int, int] | None] = {}  # path -> size and time when it was told
+        self._not_theirs = ("/dev/", "/proc/", os.path.realpath(session.spool.folder), session.spool.folder)
         self._looks = sys.version_info < (3, 12)
         session.at_cell_end.append(self.tell)
 
@@ -49,10 +50,10 @@ class Written:
     def _opened(self, path: str, frame: FrameType) -> None:
         sites = self._session.sites
         caller = sites.caller(frame, limit=25)
-        if caller is None or path.startswith(("/dev/", "/proc/")):
+        if caller is None or path.startswith(self._not_theirs) or _by_library(frame, caller):
             return
         suffix = os.path.splitext(path)[1].lower()
-        told = suffix in SUFFIXES and len(self._files) < FILES and not _by_library(frame, caller)
+        told = suffix in SUFFIXES and len(self._files) < FILES
         for _ in range(FRAMES if self._looks else told):
             site = sites.at(caller)
             if site is None:
