@@ -168,6 +168,14 @@ def measure(server: Server, rounds: int) -> None:
         lambda c: json.loads(c)["total"] > runs.count / 8,
     )
     ask("names of columns", rounds, lambda n: get(f"{base}columns", q=str(n % 10), limit=50), lambda c: b'"total"' in c)
+    ask(
+        "completion of a name",
+        rounds,
+        lambda n: get(f"{base}complete", text=one_of[n][:-1]),
+        lambda c: b"metrics." in c,
+    )
+    ask("the runs page", few, lambda _: get("/p/bench/runs"), lambda c: b"</html>" in c)
+    ask("a run's metrics", few, lambda n: get(f"/p/bench/runs/{runs.uuid(n)}?tab=metrics"), lambda c: b"</html>" in c)
     ask("groups with a metric", few, lambda _: get(f"{base}groups", by="params.model", metric="metrics.acc"), counted)
     ask(
         "importance",
@@ -276,15 +284,16 @@ def report(found: list[dict[str, Any]]) -> str:
 DRAWN = {"latest 100 runs": "#0072b2", "filtered, ordered search": "#d55e00", "table: first page, counted": "#009e73",
          "table: by highest value": "#cc79a7", "groups with a metric": "#b58900", "chart of the long series": "#56b4e9",
          "log_metric": "#7f7f7f"}  # fmt: skip
-TITLE = "median time of an answer over HTTP, ms, by the number of runs (both axes logarithmic)"
+TITLES = {"p50": "median time of an answer over HTTP, ms, by the number of runs (both axes logarithmic)",
+          "cpu": "processor time of the server for an answer, ms, by the number of runs (both axes logarithmic)"}  # fmt: skip
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#333}.axis{stroke:#ccc}.goal{stroke:#999;stroke-dasharray:4 4}"
     "@media(prefers-color-scheme:dark){text{fill:#ccc}.axis{stroke:#444}}"
 )
 
 
-def draw(found: list[dict[str, Any]]) -> str:
-    """The medians over the number of runs, both on logarithmic axes, each line named at its end."""
+def draw(found: list[dict[str, Any]], figure: str) -> str:
+    """The times (`figure`: p50 or cpu) over the number of runs, both on logarithmic axes, each line named at its end."""
     left, top, wide, high = 60, 30, 460, 360
     low, most = 0.5, 2000.0
     xs = [math.log10(one["runs"]) for one in found]
@@ -297,7 +306,7 @@ def draw(found: list[dict[str, Any]]) -> str:
         return top + high * (1 - math.log10(min(max(ms, low), most) / low) / math.log10(most / low))
 
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 780 430" width="780" height="430"><style>{STYLE}</style>',
-             f'<text x="{left}" y="16">{TITLE}</text>']  # fmt: skip
+             f'<text x="{left}" y="16">{TITLES[figure]}</text>']  # fmt: skip
     for ms in (1, 10, 100, 1000):
         parts.append(f'<line class="axis" x1="{left}" x2="{left + wide}" y1="{y(ms):.1f}" y2="{y(ms):.1f}"/>'
                      f'<text x="{left - 8}" y="{y(ms) + 4:.1f}" text-anchor="end">{ms:,}</text>')  # fmt: skip
@@ -307,10 +316,10 @@ def draw(found: list[dict[str, Any]]) -> str:
         parts.append(
             f'<text x="{x(one["runs"]):.1f}" y="{top + high + 22}" text-anchor="middle">{one["runs"]:,}</text>'
         )
-    ends = sorted((y(found[-1]["rows"][what]["p50"]), what) for what in DRAWN)
+    ends = sorted((y(found[-1]["rows"][what][figure]), what) for what in DRAWN)
     place = -1e9
     for end, what in ends:
-        points = " ".join(f"{x(one['runs']):.1f},{y(one['rows'][what]['p50']):.1f}" for one in found)
+        points = " ".join(f"{x(one['runs']):.1f},{y(one['rows'][what][figure]):.1f}" for one in found)
         place = max(end + 4, place + 17)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{DRAWN[what]}" stroke-width="2.5"/>')
         parts.append(f'<circle cx="{left + wide}" cy="{end:.1f}" r="3.5" fill="{DRAWN[what]}"/>')
@@ -330,6 +339,7 @@ def main() -> None:
     parser.add_argument("--postgres", default="")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--draw", choices=TITLES, default="p50", help="cpu: on a machine that has other work to do")
     parser.add_argument("--no-picture", action="store_true")
     args = parser.parse_args()
     found = []
@@ -341,7 +351,7 @@ def main() -> None:
     if args.json:
         args.json.write_text(json.dumps(found, indent=1))
     if not args.no_picture:
-        PICTURE.write_text(draw(found), encoding="utf-8")
+        PICTURE.write_text(draw(found, args.draw), encoding="utf-8")
 
 
 if __name__ == "__main__":
