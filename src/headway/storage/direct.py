@@ -8,7 +8,7 @@ driver raises comes as SQLAlchemy's exceptions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -91,15 +91,25 @@ class Direct:
         except Exception as error:
             raise self._known(error, text) from error
 
+    def blobs(self, sql: str, wanted: Iterable[int]) -> dict[int, bytes]:
+        """As `among`, of numbers and bytes, which PostgreSQL would send as text twice as long unless it is asked for them."""
+        found: dict[int, bytes] = {}
+        for text, values in _pieces(sql, wanted, ()):
+            if self.sqlite:
+                found.update(self.rows(Sql(text), values))
+                continue
+            words = Sql(text).postgres
+            try:
+                found.update(self._cursor.execute(words, values, binary=True).fetchall())  # type: ignore[call-arg]  # psycopg
+            except Exception as error:
+                raise self._known(error, words) from error
+        return found
+
     def among(self, sql: str, wanted: Iterable[Any], *before: Any) -> list[Row]:
         """All rows of a statement that ends in `IN` and is to be followed by a list, however long that is."""
-        left, found = list(wanted), []
-        for at in range(0, len(left), _PIECE):
-            some = left[at : at + _PIECE]
-            # 1, 2, 4...: few texts of a statement, so that the drivers find them prepared
-            width = 1 << (len(some) - 1).bit_length()
-            some += some[-1:] * (width - len(some))
-            found += self.rows(Sql(f"{sql} ({', '.join('?' * width)})"), [*before, *some])
+        found: list[Row] = []
+        for text, values in _pieces(sql, wanted, before):
+            found += self.rows(Sql(text), values)
         return found
 
     def _known(self, error: Exception, text: str) -> Exception:
@@ -108,3 +118,13 @@ class Direct:
             known: Exception = DBAPIError.instance(text, None, error, dialect.loaded_dbapi.Error, dialect=dialect)
             return known
         return error
+
+
+def _pieces(sql: str, wanted: Iterable[Any], before: Sequence[Any]) -> Iterator[tuple[str, list[Any]]]:
+    left = list(wanted)
+    for at in range(0, len(left), _PIECE):
+        some = left[at : at + _PIECE]
+        # 1, 2, 4...: few texts of a statement, so that the drivers find them prepared
+        width = 1 << (len(some) - 1).bit_length()
+        some += some[-1:] * (width - len(some))
+        yield f"{sql} ({', '.join('?' * width)})", [*before, *some]

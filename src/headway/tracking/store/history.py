@@ -59,11 +59,9 @@ def decoded(db: Reader, parts: Sequence[Part]) -> Iterator[Points]:
     """The points of chunks, one after another."""
     for at in range(0, len(parts), PIECE):
         some = parts[at : at + PIECE]
-        data: dict[int, bytes] = dict(
-            direct.of(db).among("SELECT id, data FROM series_chunks WHERE id IN", [part.id for part in some])
-        )
+        data = direct.of(db).blobs("SELECT id, data FROM series_chunks WHERE id IN", [part.id for part in some])
         for part in some:
-            yield series.unpack(bytes(data[part.id]))
+            yield series.unpack(data[part.id])
 
 
 def ordered(db: Reader, parts: Sequence[Part]) -> Iterator[Points]:
@@ -154,8 +152,8 @@ def _sketched(db: Reader, parts: Sequence[Part]) -> Iterator[Points]:
     """The sketches of chunks, thinned where they are very many: the lowest and the highest stay."""
     for at in range(0, len(parts), SKETCHES):
         some = parts[at : at + SKETCHES]
-        data: dict[int, bytes] = dict(direct.of(db).among(_SKETCHES, [part.id for part in some]))
-        points = series.ordered(series.join([series.unpack(bytes(data[part.id])) for part in some]))
+        data = direct.of(db).blobs(_SKETCHES, [part.id for part in some])
+        points = series.ordered(series.join([series.unpack(data[part.id]) for part in some]))
         room = _HELD * len(some) // len(parts)
         yield points if len(points) <= room else series.thin_extremes(points, -(-3 * len(points) // room))
 
