@@ -38,6 +38,8 @@ MORE: dict[str, dict[str, Any]] = {
     "GET /p/{slug}/files/raw": {"path": "plot.png"},
     "POST /settings/theme": {"theme": "dark"},
     "PATCH /api/v1/users/{user_id}": {"admin": False},
+    "POST /api/v1/projects/{slug}/import/traces/absent": {"trace_ids": []},
+    "POST /api/v1/projects/{slug}/import/traces": {"traces": []},
 }
 # Bodies that are no JSON.
 CONTENT: dict[str, bytes] = {
