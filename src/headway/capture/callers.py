@@ -6,14 +6,18 @@ import ast
 from collections.abc import Iterable
 from typing import Any
 
-from headway.capture.lexicon import is_metric_name
+from headway.capture.lexicon import is_metric_name, words
 from headway.capture.program import Program
-from headway.capture.structure import MODULE, Place
+from headway.capture.structure import MODULE, Function, Place
 
 __all__ = ["Callers"]
 
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
 # More different words than this are texts that a function works on, and no names of things.
 _MOST_WORDS = 24
+# What an argument is called that only labels what is told.
+_LABELS = frozenset(("name", "label", "title", "tag", "desc", "description", "prefix", "caption", "header"))
 _LONGEST = 40  # characters of a word
 
 
@@ -56,9 +60,13 @@ class Callers:
                 latest[name] = word
         return " ".join(latest[name] for name in telling[:2] if name in latest)
 
-    def tells(self, module: str, function: str, argument: str) -> bool:
-        """Whether an argument is only the name of what its function works on."""
-        return ((module, function), argument) in self._telling
+    def tells(self, function: Function, argument: str) -> bool:
+        """Whether an argument is only the name of what its function works on, and so no parameter: `judge("ridge", model)`, and
+        not `train("relu")`, whose argument is called `activation`."""
+        if not set(words(argument)) & _LABELS:
+            return False
+        inside = self._program.place(function.node.body[0])
+        return ((inside.module, inside.function), argument) in self._telling
 
 
 def _names(word: str) -> bool:
@@ -71,7 +79,7 @@ def _arguments(program: Program) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for source in program.sources.values():
         for node in ast.walk(source.tree):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            if isinstance(node, FUNCTIONS):
                 inside = program.place(node.body[0])
                 found[inside.module, inside.function] = [
                     a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)

@@ -6,6 +6,7 @@ import ast
 import re
 from typing import Any
 
+from headway.capture.callers import Callers
 from headway.capture.parameters import Parameters, value_of, worth
 from headway.capture.program import Place, Program, call_name, is_constant
 
@@ -210,8 +211,8 @@ _OPTIONS_IGNORED = frozenset(
 class CallLiterals:
     """Adds what calls are given to the parameters."""
 
-    def __init__(self, program: Program, parameters: Parameters) -> None:
-        self.program = program
+    def __init__(self, program: Program, parameters: Parameters, callers: Callers) -> None:
+        self.program, self.callers = program, callers
         self.add = parameters.add
 
     def look(self, file: str, call: ast.Call, place: Place) -> None:
@@ -227,8 +228,11 @@ class CallLiterals:
             return
         if name[:1].isupper() and any(isinstance(a, ast.Call) and call_name(a) == "parameters" for a in call.args):
             self.add("optimizer", name, "source", file, call.lineno)
+        known = self.program.constructor(call)
         for keyword in call.keywords:
             wanted = keyword.arg is not None and keyword.arg not in _OPTIONS_IGNORED
+            if known is not None and keyword.arg and self.callers.tells(known, keyword.arg):
+                continue
             if keyword.arg and wanted and (value := self._literal(keyword.value, place)) is not ...:
                 self.add(keyword.arg, value, "source", file, call.lineno, owner=name)
         self._positional(file, call)
@@ -246,7 +250,7 @@ class CallLiterals:
         function = self.program.constructor(call)
         if function is not None:
             for parameter, node in zip(function.parameters(), call.args, strict=False):
-                if is_constant(node) and worth(value := value_of(node)):
+                if is_constant(node) and worth(value := value_of(node)) and not self.callers.tells(function, parameter):
                     self.add(parameter, value, "source", file, call.lineno, owner=name)
             given = {k.arg for k in call.keywords} | set(function.parameters()[: len(call.args)])
             for parameter, node in function.defaults().items():

@@ -6,6 +6,7 @@ import ast
 import re
 from typing import Any
 
+from headway.capture.callers import Callers
 from headway.capture.calls import CallLiterals
 from headway.capture.lexicon import is_metric_name, loop_parameter
 from headway.capture.parameters import Parameters, value_of, worth
@@ -18,11 +19,11 @@ __all__ = ["Literals"]
 class Literals:
     """Reads the source of what ran, and adds what it finds to the parameters."""
 
-    def __init__(self, program: Program, parameters: Parameters) -> None:
+    def __init__(self, program: Program, parameters: Parameters, callers: Callers) -> None:
         self.program = program
         self.add = parameters.add
         self.known = parameters.known
-        self._calls = CallLiterals(program, parameters)
+        self._calls = CallLiterals(program, parameters, callers)
         self._called_names: set[str] | None = None
 
     def from_source(self, names: dict[tuple[str, str], dict[str, Any]], ran: set[str]) -> None:

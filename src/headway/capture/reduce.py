@@ -63,7 +63,7 @@ class _Reduction:
             if handler is not None:
                 handler(fact, self.sites.get(fact.get("s", -1), {}))
         self.parameters.tried()
-        Literals(self.program, self.parameters).from_source(self.names, self.ran)
+        Literals(self.program, self.parameters, self.results.callers).from_source(self.names, self.ran)
         apart = Apart(self.trainings.values(), {site: int(t["id"]) for site, t in self.trainings.items()})
         validations.without_crowds(self.results)
         metrics = named(merged(without_sums(self.results.found, self.program)), apart)
