@@ -131,8 +131,17 @@ def name(results: Results, name: str, told: dict[str, Any], fact: dict[str, Any]
         entries(results, name, value, place, file, when)
     elif "l" in told and told.get("c") in ("list", "ndarray") and _from_call(results, name, told, place, file, when):
         return
+    elif "h" in told and "v" in told:
+        if _made_as_history(results, name, place):
+            results.name(name, told, file, place, when, None)
     elif "v" not in told or "h" in told or not fact.get("calls"):
         results.name(name, told, file, place, when, None)
+
+
+def _made_as_history(results: Results, name: str, place: Place) -> bool:
+    """Whether a small dict of lists is written out, or made by a call: not one that was picked from a library's results."""
+    found = results.program.definition(name, place)
+    return found is not None and (found.kind == "append" or isinstance(found.value, (ast.Dict, ast.Call)))
 
 
 def _line(results: Results, name: str, place: Place) -> int:
