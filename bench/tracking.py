@@ -290,7 +290,12 @@ def measure(server: Server, runs: int, points: int) -> dict[str, Any]:
     latest = {"experiment_ids": [server.experiment], "max_results": 100}
     chart: dict[str, Any] = {"run_ids": server.series_run, "metric_key": "loss", "max_results": 1000}
     with server.http() as http:
-        timed(server, f"search of {runs:,} runs, http", lambda: _got(http.post(API + "runs/search", json=next_search())), 8)
+        timed(
+            server,
+            f"search of {runs:,} runs, http",
+            lambda: _got(http.post(API + "runs/search", json=next_search())),
+            8,
+        )
         timed(server, "latest 100 runs, http", lambda: _got(http.post(API + "runs/search", json=latest)), 8)
         found = _ok(http.post(API + "runs/search", json=search))
         path = "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval"

@@ -80,9 +80,7 @@ def captured(source: str) -> tuple[str, dict[str, Any]]:
         (folder / "program.py").write_text(source)
         env = {k: v for k, v in os.environ.items() if not k.startswith(("HEADWAY", "PYTHON"))}
         env |= {"PYTHONPATH": name, "HEADWAY_SPOOL": f"{name}/spool", "HEADWAY_RUNTIME": str(SOURCE)}
-        done = subprocess.run(
-            [PYTHON, "program.py"], cwd=name, env=env, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([PYTHON, "program.py"], cwd=name, env=env, capture_output=True, text=True, check=True)
         reader = Reader(folder / "spool")
         reader.read()
         return done.stdout, reduce(reader.facts)

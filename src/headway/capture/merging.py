@@ -230,9 +230,7 @@ def _fold_printed(groups: list[list[Candidate]]) -> list[list[Candidate]]:
 
 def _without_squares(groups: list[list[Candidate]]) -> list[list[Candidate]]:
     """`rmse = sqrt(mean_squared_error(...))`: the call's own value is only a step on the way."""
-    roots = {
-        tuple(_rounded(p[1]) for p in c.points) for g in groups for c in g if not {c.source for c in g} & CALLS
-    }
+    roots = {tuple(_rounded(p[1]) for p in c.points) for g in groups for c in g if not {c.source for c in g} & CALLS}
     return [
         g
         for g in groups

@@ -20,7 +20,19 @@ ROWS_LIMIT = 2_000
 ATTRIBUTES_LIMIT = 60
 _SKIP = frozenset(("In", "Out", "exit", "quit", "get_ipython", "open"))
 _SETTINGS = ("config", "cfg", "conf", "param", "setting", "arg", "option", "hyper")
-_MODEL_WORDS = ("network", "net", "model", "classifier", "regressor", "perceptron", "rnn", "lstm", "gru", "autoencoder", "mlp")
+_MODEL_WORDS = (
+    "network",
+    "net",
+    "model",
+    "classifier",
+    "regressor",
+    "perceptron",
+    "rnn",
+    "lstm",
+    "gru",
+    "autoencoder",
+    "mlp",
+)
 _MODEL_BASES = ("torch.nn.modules.module", "sklearn.base", "keras.src.models.model")
 _TEACHABLE = ("fit", "train", "predict", "forward", "train_step", "training_step")
 
@@ -142,7 +154,12 @@ def _teachable(value: Any, sites: Sites) -> dict[str, Any] | None:
         return None
     if not learns and not kind.__name__.lower().rstrip("0123456789").endswith(_MODEL_WORDS):
         return None
-    told = {"class": kind.__name__, "module": kind.__module__, "kind": "user" if learns else "name", "attrs": _attributes(value)}
+    told = {
+        "class": kind.__name__,
+        "module": kind.__module__,
+        "kind": "user" if learns else "name",
+        "attrs": _attributes(value),
+    }
     return {"o": {**told, **({"holds": True} if _holds_model(value) else {})}}
 
 

@@ -57,7 +57,9 @@ def unconverted(node: ast.expr) -> ast.expr:
     """`loss` in `loss.item()`, `loss.data.cpu().numpy()`, `float(loss)`, `loss.data[0]`: the same number in another type."""
     for _ in range(8):
         match node:
-            case ast.Call(func=ast.Attribute(value=inner, attr="item" | "numpy" | "detach" | "cpu" | "tolist"), args=[]):
+            case ast.Call(
+                func=ast.Attribute(value=inner, attr="item" | "numpy" | "detach" | "cpu" | "tolist"), args=[]
+            ):
                 node = inner
             case ast.Call(func=ast.Name(id="float" | "round"), args=[inner, *_]):
                 node = inner

@@ -249,7 +249,9 @@ class _Reduction:
                 histories.attribute(self.results, name, cls, attribute, value, file, when)
 
     def _on_cell(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
-        if fact.get("file") in self.program.sources:  # IPython 9 counts a cell before it compiles it, earlier ones after it
+        if (
+            fact.get("file") in self.program.sources
+        ):  # IPython 9 counts a cell before it compiles it, earlier ones after it
             self.cells[fact["n"]] = self.program.sources[fact["file"]].index
         if fact.get("file") and "shown" in fact:
             self.results.shown(fact["shown"], fact["file"], fact["t"], None)

@@ -53,7 +53,9 @@ def slots(call: ast.Call, values: list[Any], names: dict[str, Any]) -> list[Slot
             plain = value if not isinstance(value, str) else number(value)
             if isinstance(value, dict):
                 plain = value.get("d", value)
-            found.append(Slot(node, plain, label, "", value.strip() if isinstance(value, str) and plain is None else ""))
+            found.append(
+                Slot(node, plain, label, "", value.strip() if isinstance(value, str) and plain is None else "")
+            )
             label = ""
         elif all(p.node is None for p in parts):
             text = "".join(p.text or "" for p in parts)
@@ -90,7 +92,9 @@ def _from_text(parts: list[_Part], text: str, label: str) -> list[Slot]:
         group += 1
         rest = parts[position + 1].text if position + 1 < len(parts) else ""
         value = number(match[group]) if match else None
-        found.append(Slot(part.node, value, before, rest or "", match[group].strip() if match and value is None else ""))
+        found.append(
+            Slot(part.node, value, before, rest or "", match[group].strip() if match and value is None else "")
+        )
         before = ""
     return found
 

@@ -142,9 +142,7 @@ def curves_of(who: Signed, db: ReadDb, slug: str, runs: str) -> JSONResponse:
 
 
 @router.get("/p/{slug}/series")
-def series_of(
-    request: Request, who: Signed, db: ReadDb, slug: str, runs: str, key: str, x: str = "step"
-) -> Response:
+def series_of(request: Request, who: Signed, db: ReadDb, slug: str, runs: str, key: str, x: str = "step") -> Response:
     """One metric of several runs (ids, by comma), for a chart. `from` and `to` zoom in."""
     projects.by_slug(db, who, slug)
     low, high = _bound(request, "from"), _bound(request, "to")
