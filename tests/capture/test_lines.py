@@ -51,7 +51,8 @@ def test_what_a_function_prints_of_its_own_stays_its_own(run: Run) -> None:
 ENTRIES: dict[str, tuple[str, dict[str, list[float]]]] = {
     "results by name": (
         "def measure(e): return {'epoch': e, 'loss': 1 / (e + 2), 'val_accuracy': e / 4}\n"
-        "for epoch in range(3):\n    log = measure(epoch)\n    for key, value in log.items():\n        print(f'{key:12s}: {value}')",
+        "for epoch in range(3):\n    log = measure(epoch)\n    for key, value in log.items():\n"
+        "        print(f'{key:12s}: {value}')",
         {"loss": [1 / 2, 1 / 3, 1 / 4], "val_accuracy": [0.0, 0.25, 0.5]},
     ),
     "what is none": (
@@ -100,7 +101,8 @@ SUMS: dict[str, tuple[str, dict[str, list[float]]]] = {
     ),
     "a list that a loop empties": (
         "losses, means = [], []\nfor epoch in range(3):\n    for i in range(4):\n        loss = 1 / (epoch + i + 3)\n"
-        "        losses.append(loss)\n    train_loss = sum(losses) / len(losses)\n    print('train loss', train_loss)\n    losses = []",
+        "        losses.append(loss)\n    train_loss = sum(losses) / len(losses)\n"
+        "    print('train loss', train_loss)\n    losses = []",
         {
             "train_loss": [
                 (1 / 3 + 1 / 4 + 1 / 5 + 1 / 6) / 4,
@@ -129,7 +131,8 @@ def test_a_running_sum_is_no_result_beside_what_is_made_of_it(run: Run, name: st
 
 SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "a dict that is called so": (
-        "GPT_CONFIG_124M = {'vocab_size': 256, 'drop_rate': 0.1}\nfor epoch in range(3):\n    loss = GPT_CONFIG_124M['drop_rate'] * epoch",
+        "GPT_CONFIG_124M = {'vocab_size': 256, 'drop_rate': 0.1}\nfor epoch in range(3):\n"
+        "    loss = GPT_CONFIG_124M['drop_rate'] * epoch",
         {"vocab_size": 256, "drop_rate": 0.1, "epochs": 3},
     ),
     "sections of a dict": (
@@ -157,7 +160,8 @@ SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
         {"epochs": 20, "start_epoch": 5},
     ),
     "JSON in order": (
-        "import json, collections\nopen('config.json', 'w').write(json.dumps({'arch': {'type': 'Net'}, 'loss': 'nll', 'epochs': 3}))\n"
+        "import json, collections\n"
+        "open('config.json', 'w').write(json.dumps({'arch': {'type': 'Net'}, 'loss': 'nll', 'epochs': 3}))\n"
         "with open('config.json') as f:\n    config = json.load(f, object_hook=collections.OrderedDict)\n",
         {"arch.type": "Net", "loss": "nll", "epochs": 3},
     ),

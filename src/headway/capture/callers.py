@@ -1,4 +1,4 @@
-"""What the code tells its own functions in words: `judge("ridge", model)`. Each word's results are metrics of their own. Pure."""
+"""Words that tell what results are of: `for name in models:`, `judge("ridge", model)`. Each word has metrics of its own. Pure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ __all__ = ["Callers"]
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
-# More different words than this are texts that a function works on, and no names of things.
-_MOST_WORDS = 24
+# More different words than this are texts that a function, or a loop, works on, and no names of things.
+_MOST_WORDS, _MOST_TURNS = 24, 100
 # What an argument is called that only labels what is told.
 _LABELS = frozenset(("name", "label", "title", "tag", "desc", "description", "prefix", "caption", "header"))
 _LONGEST = 40  # characters of a word
 
 
 class Callers:
-    """Knows which arguments of the user's functions were different words from call to call, and what they last were."""
+    """Knows which loops are over names of things, which arguments of the user's functions were different words from call to call,
+    and what those last were."""
 
     def __init__(self, program: Program, facts: Iterable[dict[str, Any]], sites: dict[int, dict[str, Any]]) -> None:
         """`facts` of the whole run, `sites` by their number: a word that never changes tells nothing apart."""
@@ -31,6 +32,7 @@ class Callers:
         self._scopes: dict[int, tuple[str, str]] = {}
         self._latest: dict[tuple[str, str], dict[str, str]] = {}
         heard: dict[tuple[tuple[str, str], str], set[str]] = {}
+        turns: dict[tuple[ast.Call, str], set[str]] = {}
         for fact in facts:
             names = fact.get("n")
             if isinstance(names, dict) and names and (site := sites.get(fact.get("s", -1))):
@@ -38,9 +40,14 @@ class Callers:
                 for name in self._arguments.get(scope, ()):
                     if isinstance(word := names.get(name), str) and word:
                         heard.setdefault((scope, name), set()).add(word)
+                call = program.call_at(site["file"], site["at"])
+                for name in [] if call is None else program.loop_names(call):
+                    if call is not None and isinstance(word := names.get(name), str):
+                        turns.setdefault((call, name), set()).add(word)
         self._telling = {
             key for key, words in heard.items() if 1 < len(words) <= _MOST_WORDS and all(map(_names, words))
         }
+        self._texts = {key for key, words in turns.items() if len(words) > _MOST_TURNS}
 
     def _scope(self, number: int, site: dict[str, Any]) -> tuple[str, str]:
         if number not in self._scopes:
@@ -48,6 +55,14 @@ class Callers:
             place = self._program.place(call) if call is not None else Place("", MODULE, (0, 0))
             self._scopes[number] = (place.module, place.function)
         return self._scopes[number]
+
+    def turn(self, call: ast.Call, names: dict[str, Any]) -> str:
+        """In a loop over named things, the name of this one."""
+        for name in self._program.loop_names(call):
+            word = names.get(name)
+            if isinstance(word, str) and any(map(str.isalnum, word)) and len(word) <= _LONGEST:
+                return "" if (call, name) in self._texts else word
+        return ""
 
     def word(self, place: Place, names: dict[str, Any]) -> str:
         """What the function around a place was told in this call: by `names`, the values that came with a fact, else as last

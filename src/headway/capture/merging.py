@@ -76,12 +76,16 @@ class Candidate:
     def name(self, rank: int, name: str) -> None:
         if len(found := words(name)) == 1 and found[0] in _GENERIC and rank > 0:
             rank += 4
-        clean = re.sub(r"[^A-Za-z0-9_.\- /]+", "_", name).strip("_ ./-")[:120]
-        if clean:
+        if clean := _clean(name):
             self.names.append((rank, clean))
 
     def witness(self) -> dict[str, Any]:
         return {"source": self.source, "file": self.file, "line": self.line, "expression": self.expression[:200]}
+
+
+def _clean(name: str) -> str:
+    """A name as every store of metrics takes it."""
+    return re.sub(r"[^A-Za-z0-9_.\- /]+", "_", name).strip("_ ./-")[:120]
 
 
 def merged(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
@@ -281,7 +285,7 @@ def named(groups: list[list[Candidate]], apart: Apart | None = None) -> dict[str
     found: dict[str, list[Candidate]] = {}
     alike: dict[str, list[list[Candidate]]] = {}
     for group in groups:
-        qualifier = next((c.qualifier for c in group if c.qualifier), "")
+        qualifier = _clean(next((c.qualifier for c in group if c.qualifier), ""))
         names = sorted(((rank, name) for c in group for rank, name in c.names), key=lambda n: n[0])
         base = next(
             (n for _, n in names if not qualifier or any(n == o for c in group if c.qualifier for _, o in c.names)),

@@ -11,7 +11,7 @@ from headway.capture.program import Program, call_name, is_constant
 
 __all__ = [
     "as_name", "core_name", "data_set", "entry_of_loop", "is_setting", "is_spread", "mean_of", "metric_function", "names_a_set",
-    "names_sets", "of_a_list", "one_of", "step_of", "string_of_loop", "told_name", "unconverted", "validated_name",
+    "names_sets", "of_a_list", "one_of", "step_of", "told_name", "unconverted", "validated_name",
 ]  # fmt: skip
 
 _AVERAGES = ("mean", "average", "nanmean", "fmean", "median", "max", "min")
@@ -176,17 +176,6 @@ def names_sets(label: str) -> bool:
         )
         > 1
     )
-
-
-def string_of_loop(program: Program, call: ast.Call | None, names: dict[str, Any]) -> str:
-    """In a loop over named things, the name of this one: each has metrics of its own."""
-    if call is None:
-        return ""
-    for name in program.loop_names(call):
-        value = names.get(name)
-        if isinstance(value, str) and 0 < len(value) <= 40:
-            return value
-    return ""
 
 
 def told_name(program: Program, call: ast.Call, shown: list[tuple[ast.expr, str]]) -> str:

@@ -93,7 +93,10 @@ def _secret_name(name: str) -> bool:
 
 
 def secret_held(name: str, value: Any) -> bool:
-    """Whether what a variable holds is taken for a secret. `for key, value in log.items()`: a key that is a result's name is none."""
+    """Whether what a variable holds is taken for a secret.
+
+    `for key, value in log.items()`: a key that is a result's name is none.
+    """
     if not secret_name(name):
         return False
     if name != "key" or type(value) is not str or len(value) > 40:

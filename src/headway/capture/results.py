@@ -22,7 +22,6 @@ from headway.capture.naming import (
     of_a_list,
     one_of,
     step_of,
-    string_of_loop,
     told_name,
     unconverted,
 )
@@ -51,7 +50,7 @@ class Results:
         """The name of what a call works on: of the loop over named things around it, else what its function was told."""
         if call is None:
             return ""
-        return string_of_loop(self.program, call, names) or self.callers.word(self.program.place(call), names)
+        return self.callers.turn(call, names) or self.callers.word(self.program.place(call), names)
 
     # -- library calls
 

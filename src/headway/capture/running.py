@@ -1,4 +1,4 @@
-"""What a loop works with on the way to a result is none itself: sums and counts, lists that it empties again, parts of them. Pure."""
+"""What a loop works with on the way to a result is none itself: sums, counts, lists that it empties again, their parts. Pure."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ class _Parsers:
 
         def leave(token: Any, result: Any, error: BaseException | None) -> None:
             held = isinstance(result, dict) and type(result).__module__ in ("builtins", "collections")
-            values = flat(result) if error is None and held and not _LOGGING <= result.keys() else {}
+            values = flat(result) if error is None and held and not result.keys() >= _LOGGING else {}
             if values and len(values) <= LIMIT:
                 self.tell(values, token)
 
