@@ -23,7 +23,7 @@ from headway.projects import service as projects
 from headway.projects.tables import Project
 from headway.runs import schedules
 from headway.runs import service as runs
-from headway.traces import assessments, datasets, issues
+from headway.traces import assessments, datasets, issues, scorers
 from headway.traces import service as traces
 from headway.traces.spans import SpanData
 from headway.tracking import experiments
@@ -120,11 +120,12 @@ def _trace(db: Session, host: Host, project: Project, owner: Who, experiment_id:
     judged = assessments.create(db, owner, trace_id, told)
     dataset = datasets.create(db, owner, project.id, "questions", {}, [experiment_id])
     issue = issues.create(db, owner, experiment, {"name": "slow"})
+    scorer, _ = scorers.register(db, experiment, "polite", '{"name": "polite"}')
     webhook = webhooks.create(
         db, host, owner, project.id, {"name": "ci", "url": "https://example.org/x", "events": ["model_version.created"]}
     )
     return {"trace_id": trace_id, "assessment_id": judged.uuid, "dataset_id": dataset.uuid, "issue_id": issue.uuid,
-            "webhook_id": webhook.uuid}  # fmt: skip
+            "webhook_id": webhook.uuid, "scorer": scorer.name}  # fmt: skip
 
 
 def _model(db: Session, project: Project, run_id: str) -> dict[str, str]:
