@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes that run the tests: one more than there are cores, as many tests wait for processes of their own.
+WORKERS ?= $(shell cores=$$(nproc); echo $$((cores < 8 ? cores + 1 : 8)))
 UV := $(BIN)/uv
 
 .DEFAULT_GOAL := help
@@ -28,9 +30,9 @@ format: $(VENV)/.dev ## Write the files as `make check` wants them.
 	$(BIN)/ruff format src tests bench
 	$(BIN)/ruff check --fix src tests bench
 
-test: $(VENV)/.dev ## Everything: installs what the tests need (browser, PostgreSQL), then runs all tests. ARGS="-k runs".
+test: $(VENV)/.dev ## Everything: installs what the tests need (browser, PostgreSQL), then runs all tests. ARGS="-k runs", WORKERS=0.
 	@scripts/test-needs
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 bench: bench-serving bench-tracking bench-writing ## Us and the peers, side by side in one run. Prints ratios.
 
