@@ -57,7 +57,7 @@ PROGRAMS: dict[str, tuple[str, set[str]]] = {
     "names that no store takes as they are": (
         "for name, model in {'tree, tuned (1)': DecisionTreeClassifier(random_state=0), '\\n': KNeighborsClassifier()}.items():\n"
         "    acc = accuracy_score(y_test, model.fit(X_train, y_train).predict(X_test))\n    print('acc', acc)\n",
-        {"acc/tree_ tuned _1", "acc"},
+        {"acc/tree tuned 1", "acc"},
     ),
     "a loop over texts": (
         "for word in [f'a line of text, number {i}' for i in range(120)]:\n    loss = 1 / (1 + int(word.split()[-1]))\n"

@@ -37,6 +37,8 @@ TRUST = {
 # Names that say only that something is a result: another one, of nearly the same rank, says more.
 _GENERIC = frozenset(("score", "scores", "metric", "metrics", "result", "results", "value", "values"))
 
+_FOREIGN = r"[^A-Za-z0-9_.\- /]+"
+
 # Sources that are a call of a library: each is a result of its own.
 CALLS = {"score", "validate", "fit"}
 
@@ -84,8 +86,9 @@ class Candidate:
 
 
 def _clean(name: str) -> str:
-    """A name as every store of metrics takes it."""
-    return re.sub(r"[^A-Za-z0-9_.\- /]+", "_", name).strip("_ ./-")[:120]
+    """A name as every store of metrics takes it: `tree, tuned (1)` -> `tree tuned 1`, `R^2` -> `R_2`."""
+    beside_space = rf"{_FOREIGN}(?= |$)|(?<= ){_FOREIGN}"
+    return re.sub(_FOREIGN, "_", re.sub(beside_space, "", name)).strip("_ ./-")[:120]
 
 
 def merged(candidates: Iterable[Candidate]) -> list[list[Candidate]]:
