@@ -250,6 +250,22 @@ def test_one_headline_of_each_kind() -> None:
     assert standing.telling({"system/cpu_percent": series(1.0), "x": series(float("nan"))}) == []
 
 
+def test_of_several_models_the_best_ones_figures_are_told() -> None:
+    told = {
+        "r2/ridge": 0.8,
+        "r2/forest": 0.9,
+        "rmse/ridge": 3.2,
+        "rmse/forest": 2.1,
+        "acc/train": 1.0,
+        "acc/test": 0.7,
+        "steps": 7.0,
+    }
+    found = standing.telling({name: series(value) for name, value in told.items()}, most=9)
+    assert found == ["acc/test", "r2/forest", "rmse/forest", "steps", "acc/train"]
+    negative = {"cv_neg_rmse/ridge": -3.0, "cv_neg_rmse/forest": -2.0}  # errors turned around
+    assert standing.telling({name: series(value) for name, value in negative.items()}) == ["cv_neg_rmse/forest"]
+
+
 @pytest.mark.parametrize(
     ("state", "cause", "ours", "title"),
     [

@@ -40,6 +40,12 @@ def varied(names: Sequence[str], most: int) -> list[str]:
     return [*chosen, *islice((name for name in order if name not in chosen), most - len(chosen))]
 
 
+def kin(key: str, names: Sequence[str]) -> list[str]:
+    """What tells the same of other things: `rmse/ridge`, `rmse/forest`; `acc/train` and `acc/test` are no kin."""
+    base, slash, _ = key.partition("/")
+    return [name for name in names if name.startswith(base + slash) and _rank(name) == _rank(key)] if slash else [key]
+
+
 def _words(name: str) -> list[str]:
     return name.lower().replace("-", "_").replace(" ", "_").replace("/", "_").split("_")
 

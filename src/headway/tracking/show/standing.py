@@ -89,9 +89,15 @@ def standing(db: Session, who: Who, run: RunFacts) -> Standing:
 
 
 def telling(metrics: Mapping[str, Series], most: int = FIGURES) -> list[str]:
-    """The metrics that say most about a run, the most telling first."""
+    """The metrics that say most about a run, the most telling first; where several models have one each, the best one's."""
     known = [key for key, m in metrics.items() if math.isfinite(m.last) and not limits.of_machine(key)]
-    return headline.varied(known, most)
+    chosen = (_best(headline.kin(key, known), metrics) for key in headline.varied(known, most * 8))
+    return list(dict.fromkeys(chosen))[:most]
+
+
+def _best(keys: Sequence[str], metrics: Mapping[str, Series]) -> str:
+    least = towards(keys[0], metrics[keys[0]].last) == "min"
+    return (min if least else max)(keys, key=lambda key: metrics[key].last)
 
 
 def _figure(db: Session, who: Who, run: RunFacts, key: str, previous: RunFacts | None) -> Figure:
@@ -119,6 +125,6 @@ def changed_params(run: RunFacts, previous: RunFacts | None) -> dict[str, str | 
 
 def ordered(keys: Sequence[str], metrics: Mapping[str, Series]) -> list[str]:
     """Names of metrics, the most telling first, curves before single numbers among the rest."""
-    first = headline.varied(list(keys), FIGURES)
+    first = telling({key: metrics[key] for key in keys})
     rest = sorted((k for k in keys if k not in first), key=lambda k: (not metrics[k].is_curve, k.lower()))
     return [*first, *rest]
