@@ -126,6 +126,15 @@ SOMEWHERE: dict[str, tuple[str, dict[str, Any], dict[str, int]]] = {
 
 # What goes nowhere: Python 3.12 and later.
 NOWHERE: dict[str, tuple[str, dict[str, int]]] = {
+    "a loop over texts": (
+        """
+def main():
+    for line in [f"a line of text, number {i}" for i in range(120)]:
+        loss = 1 / (1 + int(line.split()[-1]))
+main()
+""",
+        {"loss": 120},
+    ),
     "a number of each turn": (
         """
         def evaluate(k):

@@ -8,11 +8,11 @@ from typing import Any
 
 from headway.capture.lexicon import is_metric_name, words
 from headway.capture.program import Program
-from headway.capture.structure import MODULE, Function, Place
+from headway.capture.structure import Function, Place
 
-__all__ = ["Callers"]
+__all__ = ["Callers", "are_texts", "is_thing"]
 
-FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+Scope = tuple[str, str]  # module, function
 
 # More different words than this are texts that a function, or a loop, works on, and no names of things.
 _MOST_WORDS, _MOST_TURNS = 24, 100
@@ -29,45 +29,35 @@ class Callers:
         """`facts` of the whole run, `sites` by their number: a word that never changes tells nothing apart."""
         self._program = program
         self._arguments = _arguments(program)
-        self._scopes: dict[int, tuple[str, str]] = {}
-        self._latest: dict[tuple[str, str], dict[str, str]] = {}
-        heard: dict[tuple[tuple[str, str], str], set[str]] = {}
+        self._latest: dict[Scope, dict[str, str]] = {}
+        heard: dict[tuple[Scope, str], set[str]] = {}
         turns: dict[tuple[ast.Call, str], set[str]] = {}
-        for fact in facts:
-            names = fact.get("n")
-            if isinstance(names, dict) and names and (site := sites.get(fact.get("s", -1))):
-                scope = self._scope(fact["s"], site)
-                for name in self._arguments.get(scope, ()):
-                    if isinstance(word := names.get(name), str) and word:
-                        heard.setdefault((scope, name), set()).add(word)
-                call = program.call_at(site["file"], site["at"])
-                for name in [] if call is None else program.loop_names(call):
-                    if call is not None and isinstance(word := names.get(name), str):
-                        turns.setdefault((call, name), set()).add(word)
+        for number, told in _words(facts).items():
+            site = sites.get(number)
+            call = program.call_at(site["file"], site["at"]) if site else None
+            if call is None:
+                continue
+            scope = _scope(program.place(call))
+            for name in self._arguments.get(scope, ()):
+                heard.setdefault((scope, name), set()).update(told.get(name, ()))
+            for name in program.loop_names(call):
+                turns.setdefault((call, name), set()).update(told.get(name, ()))
         self._telling = {
-            key for key, words in heard.items() if 1 < len(words) <= _MOST_WORDS and all(map(_names, words))
+            key for key, found in heard.items() if 1 < len(found) <= _MOST_WORDS and all(map(_names, found))
         }
-        self._texts = {key for key, words in turns.items() if len(words) > _MOST_TURNS}
-
-    def _scope(self, number: int, site: dict[str, Any]) -> tuple[str, str]:
-        if number not in self._scopes:
-            call = self._program.call_at(site["file"], site["at"])
-            place = self._program.place(call) if call is not None else Place("", MODULE, (0, 0))
-            self._scopes[number] = (place.module, place.function)
-        return self._scopes[number]
+        self._texts = {key for key, found in turns.items() if are_texts(found)}
 
     def turn(self, call: ast.Call, names: dict[str, Any]) -> str:
         """In a loop over named things, the name of this one."""
         for name in self._program.loop_names(call):
-            word = names.get(name)
-            if isinstance(word, str) and any(map(str.isalnum, word)) and len(word) <= _LONGEST:
-                return "" if (call, name) in self._texts else word
+            if is_thing(word := names.get(name)):
+                return "" if (call, name) in self._texts else str(word)
         return ""
 
     def word(self, place: Place, names: dict[str, Any]) -> str:
         """What the function around a place was told in this call: by `names`, the values that came with a fact, else as last
         heard of. Empty where nothing tells its calls apart."""
-        scope = (place.module, place.function)
+        scope = _scope(place)
         latest = self._latest.setdefault(scope, {})
         telling = [name for name in self._arguments.get(scope, ()) if (scope, name) in self._telling]
         for name in telling:
@@ -80,8 +70,17 @@ class Callers:
         not `train("relu")`, whose argument is called `activation`."""
         if not set(words(argument)) & _LABELS:
             return False
-        inside = self._program.place(function.node.body[0])
-        return ((inside.module, inside.function), argument) in self._telling
+        return (_scope(self._program.place(function.node.body[0])), argument) in self._telling
+
+
+def is_thing(word: Any) -> bool:
+    """Whether what a loop goes over can be the name of a thing: a short text with letters or digits in it."""
+    return isinstance(word, str) and len(word) <= _LONGEST and any(map(str.isalnum, word))
+
+
+def are_texts(words: set[str]) -> bool:
+    """Whether a loop's words are too many to be names of things: lines of a file, say."""
+    return len(words) > _MOST_TURNS
 
 
 def _names(word: str) -> bool:
@@ -89,14 +88,28 @@ def _names(word: str) -> bool:
     return len(word) <= _LONGEST and not any(c in word for c in "/\\\n") and not is_metric_name(word)
 
 
-def _arguments(program: Program) -> dict[tuple[str, str], list[str]]:
+def _scope(place: Place) -> Scope:
+    return place.module, place.function
+
+
+def _words(facts: Iterable[dict[str, Any]]) -> dict[int, dict[str, set[str]]]:
+    """Of each site: the words that its names held, from all its facts."""
+    found: dict[int, dict[str, set[str]]] = {}
+    for fact in facts:
+        names = fact.get("n")
+        for name, word in names.items() if isinstance(names, dict) else ():
+            if isinstance(word, str) and word:
+                found.setdefault(fact.get("s", -1), {}).setdefault(name, set()).add(word)
+    return found
+
+
+def _arguments(program: Program) -> dict[Scope, list[str]]:
     """Of every function of the user's: the names of its arguments, in their order."""
-    found: dict[tuple[str, str], list[str]] = {}
+    found: dict[Scope, list[str]] = {}
     for source in program.sources.values():
         for node in ast.walk(source.tree):
-            if isinstance(node, FUNCTIONS):
-                inside = program.place(node.body[0])
-                found[inside.module, inside.function] = [
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                found[_scope(program.place(node.body[0]))] = [
                     a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
                 ]
     return found

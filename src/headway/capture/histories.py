@@ -7,9 +7,10 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from headway.capture.callers import are_texts, is_thing
 from headway.capture.lexicon import is_metric_name, is_noise_name, words
 from headway.capture.merging import Candidate
-from headway.capture.program import RESULT, Definition, Place, is_constant, position_of
+from headway.capture.program import RESULT, Definition, Place, call_name, is_constant, position_of
 from headway.capture.results import Results, definition_key
 
 __all__ = ["attribute", "name", "returns", "turns", "written"]
@@ -23,17 +24,18 @@ _RUNNING = frozenset(
 
 def turns(results: Results, fact: dict[str, Any], place: Place) -> None:
     """What a loop's own body bound to names of results, turn by turn."""
+    counters = 2 + len(fact["names"])
+    texts = are_texts({held for row in fact["rows"] for held in row[counters:] if is_thing(held)})
     for name, position in _numbered(fact["names"], 2):
         definition = _bound_in_loop(results, name, place, int(fact["line"]))
         if definition is None or not _worth_a_series(results, name, definition):
             continue
-        counters = list(enumerate(fact.get("counters") or (), 2 + len(fact["names"])))
         for row in fact["rows"]:
             value = row[position]
             if value is None:
                 continue
-            held = [row[at] for at, _ in counters if at < len(row)]
-            loop = next((h for h in held if isinstance(h, str) and h), "")
+            held = row[counters : counters + len(fact.get("counters") or ())]
+            loop = "" if texts else next((h for h in held if is_thing(h)), "")
             found = _candidate(results, ("turns", fact["file"], fact["fn"], fact["line"], name, loop), definition, fact)
             found.qualifier = loop
             found.add(next((h for h in held if type(h) is int), None), value, row[0])
@@ -106,15 +108,11 @@ def _finish(results: Results, key: tuple[Any, ...], fact: dict[str, Any], defini
 def source_of(results: Results, definition: Definition) -> set[Any]:
     """The key of the name that a function returned to a binding, where that is its only call."""
     call = definition.value
-    if not isinstance(call, ast.Call) or results.program.call_sites(_last(call)) != 1:
+    if not isinstance(call, ast.Call) or results.program.call_sites(call_name(call)) != 1:
         return set()
     inner = results.program.returned(call, position_of(definition))
     found = results.program.definition(*inner) if inner is not None else None
     return set() if found is None else {(*definition_key(found), "")}
-
-
-def _last(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
 def name(results: Results, name: str, told: dict[str, Any], fact: dict[str, Any], place: Place, file: str) -> None:
@@ -162,7 +160,7 @@ def _from_call(results: Results, name: str, told: dict[str, Any], place: Place, 
     if not grown or (results.program.meaning(grown[-1].value, grown[-1].place) != RESULT and not is_metric_name(name)):
         return False
     call = definition.value
-    if isinstance(call, ast.Call) and results.program.call_sites(_last(call)) == 1:
+    if isinstance(call, ast.Call) and results.program.call_sites(call_name(call)) == 1:
         results.name(inner[0], told, inner[1].module, inner[1], when, None)
         found = results.found.get(("names", inner[1].module, inner[1].function, inner[0]))
     else:
