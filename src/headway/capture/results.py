@@ -97,12 +97,12 @@ class Results:
             elif len(variable) > 2 and how != "entry":
                 found.name(30, f"{base}_{variable}" if not set(words(variable)) & set(words(base)) else variable)
             if how == "assign":
-                self._tie(found, variable, self.program.place(call))
+                self.tie(found, variable, self.program.place(call))
         which = data_set(call)
         if which:
             found.name(25, f"{which}_{base}")
 
-    def _tie(self, found: Candidate, variable: str, place: Place) -> None:
+    def tie(self, found: Candidate, variable: str, place: Place) -> None:
         """Ties a candidate to a variable as it is bound at a place; in a loop over named things, to this one's."""
         definition = self.program.definition(variable, place)
         if definition is not None:
@@ -216,7 +216,7 @@ class Results:
                 for rank, text in name:
                     found.name(rank, text)
                 if not entry:
-                    self._tie_expression(found, slot.node, site, part, loop)
+                    self.tie_expression(found, slot.node, site, part, loop)
 
     def _slot_name(self, call: ast.Call, slot: Slot, part: str, value: float) -> list[tuple[int, str]] | None:
         """What a printed value is called, by rank; None when it is no result."""
@@ -260,7 +260,10 @@ class Results:
             and isinstance(definition.node, (ast.For, ast.AsyncFor))
         )
 
-    def _tie_expression(self, found: Candidate, node: ast.expr, site: dict[str, Any], part: str, loop: str) -> None:
+    def tie_expression(
+        self, found: Candidate, node: ast.expr, site: dict[str, Any], part: str = "", loop: str = ""
+    ) -> None:  # fmt: skip
+        """Ties a candidate to the variable, or the call, that its expression is."""
         inner = node
         while (
             isinstance(inner, ast.Call)
@@ -270,28 +273,20 @@ class Results:
         ):
             inner = inner.args[0]
         if isinstance(inner, ast.Name):
-            self._tie(found, inner.id, self.program.place(inner))
+            self.tie(found, inner.id, self.program.place(inner))
         if isinstance(inner, ast.Call):
             at = (inner.lineno, inner.col_offset, inner.end_lineno or 0, inner.end_col_offset or 0)
             found.keys.add(("call", site["file"], at, part, loop))
             if mean := mean_of(inner):
                 self.tie_mean(found, mean, self.program.place(inner))
             if isinstance(bare := unconverted(inner), ast.Name):
-                self._tie(found, bare.id, self.program.place(inner))
+                self.tie(found, bare.id, self.program.place(inner))
 
     def tie_mean(self, found: Candidate, variable: str, place: Place) -> None:
         """Ties a candidate to the mean of what a variable holds at a place."""
         definition = self.program.definition(variable, place)
         if definition is not None:
             found.keys.add(("mean of", *definition_key(definition), found.qualifier))
-
-    def tie(self, found: Candidate, variable: str, place: Place) -> None:
-        """Ties a candidate to a variable as it is bound at a place."""
-        self._tie(found, variable, place)
-
-    def tie_expression(self, found: Candidate, node: ast.expr, site: dict[str, Any]) -> None:
-        """Ties a candidate to the variable, or the call, that its expression is."""
-        self._tie_expression(found, node, site, "", "")
 
     # -- names
 
@@ -366,7 +361,7 @@ class Results:
                 ("call", site["file"], (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset), "", "")
             )
         if isinstance(source.value, ast.Name):
-            self._tie(found, source.value.id, source.place)
+            self.tie(found, source.value.id, source.place)
 
     def attribute(self, owner: str, cls: str, name: str, told: dict[str, Any], file: str, when: int) -> None:
         """A series that a user's model keeps on itself: `self.losses`."""
@@ -401,7 +396,7 @@ class Results:
             found.name(21, f"{which}_{core}")
         if told := of_a_list(node, core):
             found.name(21, told)
-        self._tie_expression(found, node, {"file": file}, "", "")
+        self.tie_expression(found, node, {"file": file})
 
 
 # What an estimator keeps of its own course, and few look at: a metric where the program does.
