@@ -24,7 +24,7 @@ def spans_of(trace_id: str, told: list[Any]) -> list[SpanData]:
     found = []
     for at, one in enumerate(told):
         try:
-            span = _of_version_2(one) if "context" in one else _span(one)
+            span = _span(_of_version_2(one) if "context" in one else one)
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise BadInput(f"Span {at} of {trace_id} can't be read: {type(error).__name__} {error}.") from None
         span.attributes[REQUEST_ID] = trace_id
@@ -53,19 +53,14 @@ def _link(one: dict[str, Any]) -> dict[str, Any]:
             "attributes": _attributes(one.get("attributes"))}  # fmt: skip
 
 
-def _of_version_2(one: dict[str, Any]) -> SpanData:
-    return SpanData(
-        trace=_id(one["context"]["trace_id"], 16), id=_id(one["context"]["span_id"], 8), name=str(one.get("name") or ""),
-        start_ns=_time(one["start_time"]), end_ns=_time(one.get("end_time") or 0) or None,
-        parent=_parent(one.get("parent_id")), status=_STATUSES.get(one.get("status_code", 0), "UNSET"),
-        message=str(one.get("status_message") or ""), attributes=_attributes(one.get("attributes"), texts=True),
-        events=[
-            {"name": str(e.get("name") or ""), "time_ns": _time(e.get("timestamp") or 0),
-             "attributes": _attributes(e.get("attributes"))}
-            for e in one.get("events") or []
-        ],
-        links=[_link(k) for k in one.get("links") or []],
-    )  # fmt: skip
+def _of_version_2(one: dict[str, Any]) -> dict[str, Any]:
+    """A span of a release before MLflow 3, as those after it keep it."""
+    return {
+        **one, **one["context"], "parent_span_id": one.get("parent_id"), "start_time_unix_nano": one["start_time"],
+        "end_time_unix_nano": one.get("end_time"),
+        "status": {"code": one.get("status_code", 0), "message": one.get("status_message")},
+        "events": [{**e, "time_unix_nano": e.get("timestamp")} for e in one.get("events") or []],
+    }  # fmt: skip
 
 
 def _id(value: str, size: int) -> str:
