@@ -12,11 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from starting import free_port, launch
+from starting import BIN, free_port, launch
 
 VERSIONS = ("2.22.*", "3.1.*", "3.17.*")
 ROOT = Path(__file__).parents[1]
-BIN = Path(sys.executable).parent
 # Releases of MLflow 2 don't know what later ones of these changed; their own requirements don't say so.
 OLD = ("opentelemetry-sdk==1.31.*", "opentelemetry-api==1.31.*")
 

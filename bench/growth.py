@@ -22,7 +22,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,9 +30,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import starting
 from seeding import Runs, disk_bytes, fill
 from sqlalchemy import text
-from starting import free_port
+from starting import free_port, launch
 
 from headway.storage.database import Database
 
@@ -86,18 +86,9 @@ def start(folder: Path, database: str) -> tuple[subprocess.Popen[bytes], httpx.C
     """A server on an empty home with a project; its process, a client of it, and its database."""
     port, home = free_port(), folder / "home"
     env = os.environ | ({"HEADWAY_DATABASE_URL": database} if database else {})
-    argv = [Path(sys.executable).parent / "headway", "up", "--home", home, "--port", port, "--no-sample"]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([str(a) for a in argv], env=env, stdout=log, stderr=log, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            if httpx.get(f"{url}/health", timeout=2).status_code == 200:
-                break
-        except httpx.HTTPError:
-            time.sleep(0.1)
-        if process.poll() is not None:
-            raise SystemExit(f"the server did not start; see {folder}/log")
+    home.mkdir(mode=0o700, exist_ok=True)
+    process, _ = launch(starting.headway(home, port), env, home, url)
     token = json.loads((home / "cli.json").read_text())["token"]
     http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=600)
     if not (folder / "filled.json").exists():

@@ -14,12 +14,12 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import starting
 from starting import free_port, launch
 
 from tracking import Server
@@ -61,14 +61,9 @@ def measure(name: str, folder: Path, seconds: float, rest: float) -> Idle:
     """Start it twice, let it rest, count."""
     home, port = folder / name, free_port()
     home.mkdir()
-    env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    bin_ = Path(sys.executable).parent
-    if name == "headway":
-        argv = [bin_ / "headway", "up", "--home", home, "--port", port, "--gateway-port", free_port(), "--no-sample"]
-    else:
-        argv = [bin_ / "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri",
-                f"sqlite:///{home}/mlflow.db", "--artifacts-destination", home / "artifacts"]  # fmt: skip
-        argv += ["--workers", 1] if name == "mlflow-1" else []
+    env = os.environ | starting.QUIET
+    ours = name == "headway"
+    argv = starting.headway(home, port) if ours else starting.mlflow(home, port, one_worker=name == "mlflow-1")
     url = f"http://127.0.0.1:{port}"
     process, first = launch(argv, env, home, url)
     Whole(name, url, process, home, first).stop()
@@ -84,8 +79,8 @@ def measure(name: str, folder: Path, seconds: float, rest: float) -> Idle:
         return Idle(name, first, again, count, alone, resident, proportional, spent * 1000)
     finally:
         server.stop()
-        if name == "headway":
-            subprocess.run([bin_ / "headway", "down", "--home", home], check=False, capture_output=True)
+        if ours:
+            subprocess.run([starting.BIN / "headway", "down", "--home", home], check=False, capture_output=True)
 
 
 def report(found: list[Idle]) -> None:

@@ -27,7 +27,6 @@ import signal
 import sqlite3
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -37,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import starting
 from starting import free_port, launch
 
 API = "/api/2.0/mlflow/"
@@ -118,18 +118,13 @@ def start(name: str, folder: Path) -> Server:
     """Start a server and wait until it answers."""
     home, port = folder / name, free_port()
     home.mkdir()
-    env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    bin_ = Path(sys.executable).parent
-    if name == "headway":
-        argv = [bin_ / "headway", "up", "--home", home, "--port", port, "--no-sample"]
-    else:
-        argv = [bin_ / "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri",
-                f"sqlite:///{home}/mlflow.db", "--artifacts-destination", home / "artifacts"]  # fmt: skip
-        argv += ["--workers", 1] if name == "mlflow-1" else []
+    env = os.environ | starting.QUIET
+    ours = name == "headway"
+    argv = starting.headway(home, port) if ours else starting.mlflow(home, port, one_worker=name == "mlflow-1")
     url = f"http://127.0.0.1:{port}"
     process, seconds = launch(argv, env, home, url)
     server = Server(name, url, process, home, seconds)
-    if name == "headway":
+    if ours:
         server.token = json.loads((home / "cli.json").read_text())["token"]
     return server
 

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import starting
 from starting import free_port, launch
 
 from headway.sdk.client import Client
@@ -125,19 +126,16 @@ def start(name: str, folder: Path, pg: str) -> Server:
     home, port = folder / name, free_port()
     home.mkdir()
     kind = name.removesuffix("-pg")
-    env = os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    bin_ = Path(sys.executable).parent
+    env = os.environ | starting.QUIET
     argv: list[Any]
     if name == "null":
         argv = [sys.executable, "-c", NULL, port]
     elif kind == "headway":
-        argv = [bin_ / "headway", "up", "--home", home, "--port", port, "--gateway-port", free_port(), "--no-sample"]
+        argv = starting.headway(home, port)
         env |= {"HEADWAY_DATABASE_URL": pg.format(name="headway")} if name != kind else {}
     else:
-        store = pg.format(name="mlflow") if name.endswith("-pg") else f"sqlite:///{home}/mlflow.db"
-        argv = [bin_ / "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri", store,
-                "--artifacts-destination", home / "artifacts"]  # fmt: skip
-        argv += ["--workers", 1] if name != "mlflow" else []
+        store = pg.format(name="mlflow") if name.endswith("-pg") else ""
+        argv = starting.mlflow(home, port, store=store, one_worker=name != "mlflow")
     url = f"http://127.0.0.1:{port}"
     process, seconds = launch(argv, env, home, url)
     server = Server(name, url, process, home, seconds)
