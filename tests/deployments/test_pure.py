@@ -239,6 +239,22 @@ def test_segments_turn_over_and_the_oldest_go(tmp_path: Path, monkeypatch: pytes
     assert newest == ["p39", "p38", "p37"]
 
 
+def test_what_comes_just_before_the_end_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = PredictionLog(tmp_path)
+    flush = log.flush
+
+    def flush_and_then_the_end() -> None:
+        flush()
+        if not log._closing.is_set():
+            log.add(entry(id="late"))
+            log._closing.set()
+
+    monkeypatch.setattr(log, "flush", flush_and_then_the_end)
+    log.add(entry(id="first"))
+    log._thread.join(timeout=30)
+    assert [e["id"] for e in prediction_log.read(tmp_path, "e")] == ["late", "first"]
+
+
 def test_a_full_disk_drops_lines_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     log = PredictionLog(tmp_path / "file")

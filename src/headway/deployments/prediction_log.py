@@ -81,6 +81,7 @@ class PredictionLog:
             self._wake.clear()
             self._awake = False
             self.flush()
+        self.flush()  # what came after the last flush and before the end
 
     def flush(self) -> None:
         """Writes all that waits."""
