@@ -24,7 +24,6 @@ from headway.capture.variables import variables
 __all__ = ["reduce"]
 
 Record = dict[str, Any]
-CHILD_TRAININGS = 30
 
 
 def reduce(facts: Iterable[dict[str, Any]]) -> Record:

@@ -11,7 +11,6 @@ import hmac
 import json
 import re
 import uuid
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import delete, or_, select
@@ -184,8 +183,3 @@ def send(host: Host, url: str, sealed: str | None, delivery: str, text: str) -> 
     secret = host.vault.unseal(sealed) if sealed else None
     told = headers(secret, delivery, now_ms() // 1000, text)
     return outbound.post(url, text.encode(), told, private=host.settings.private_webhooks)
-
-
-def events_of(rows: Sequence[Webhook]) -> list[list[str]]:
-    """The events of each."""
-    return [json.loads(row.events) for row in rows]

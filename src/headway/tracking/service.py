@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from headway import events
@@ -250,13 +250,3 @@ def children(db: Session, run_id: str) -> list[RunFacts]:
         .limit(1000)
     )
     return readout.facts(db, list(rows))
-
-
-def children_count(db: Session, run_ids: Sequence[str]) -> dict[str, int]:
-    """How many active child runs each of these has; those without are absent."""
-    query = (
-        select(Run.parent_uuid, func.count())
-        .where(Run.parent_uuid.in_(list(run_ids)), Run.lifecycle == "active")
-        .group_by(Run.parent_uuid)
-    )
-    return {str(row[0]): row[1] for row in db.execute(query)}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from headway.storage import direct
 from headway.storage.direct import Sql
-from headway.tracking.find.conditions import PARTS, TABLES, Piece, marks
+from headway.tracking.find.conditions import TABLES, Piece
 from headway.tracking.find.question import Question, RunRow, Scope, fewest
 from headway.tracking.find.search import Clause
 from headway.tracking.store import keys, record
@@ -89,15 +88,3 @@ def last(db: Session, run_id: int, key: str) -> float | None:
     key_id = keys.find(db, [key]).get(key, -1)
     found = direct.of(db).first(_LAST, [run_id, key_id])
     return None if found is None or found[1] else float(found[0])
-
-
-def column(db: Session, scope: Scope, kind: str, key: str, of: str = "last") -> list[tuple[int, Any]]:
-    """(run's number, value) of all runs of the experiments that have a metric (NaN left out), a parameter or a tag."""
-    key_id = keys.find(db, [key]).get(key)
-    if key_id is None or not scope.experiment_ids:
-        return []
-    test = "true" if kind != "metric" else "is_nan = false" if of == "last" else f"{PARTS[of]} IS NOT NULL"
-    value = PARTS[of] if kind == "metric" else "value"
-    ids = list(scope.experiment_ids)
-    text = f"SELECT run_id, {value} FROM {TABLES[kind]} WHERE experiment_id IN {marks(ids)} AND key_id = ? AND {test}"  # noqa: S608
-    return direct.of(db).rows(Sql(text), [*ids, key_id])

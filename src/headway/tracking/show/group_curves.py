@@ -37,8 +37,7 @@ def group_curves(
         arrays.ids(db, where, parse_filter(ask.filter)), arrays.having(db, where, key), assume_unique=True
     )
     values, group = grouping.split(db, where, by, ids)
-    sizes = np.bincount(group, minlength=len(values))
-    ranked = sorted(range(len(values)), key=lambda at: (-sizes[at], values[at] is None, str(values[at])))[: ask.limit]
+    ranked = grouping.by_size(values, group)[0][: ask.limit]
     found = []
     for at in ranked:
         members = ids[group == at]

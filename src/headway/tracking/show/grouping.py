@@ -47,15 +47,20 @@ def groups(db: Session, who: Who, project: Project, ask: cells.Ask, by: str, mea
     shown = metric(measured) if measured else None
     ids = arrays.ids(db, where, clauses)
     values, group = split(db, where, by, ids)
-    sizes = np.bincount(group, minlength=len(values)).tolist()
+    ranked, sizes = by_size(values, group)
     measures = _measures(arrays.metric(db, where, shown.key, shown.of, ids), group, len(values)) if shown else {}
-    ranked = sorted(range(len(values)), key=lambda at: (-sizes[at], values[at] is None, str(values[at])))
     found = [
         {"value": values[at], "runs": sizes[at], "filter": _filter(by, values[at])}
         | {name: _told(column[at]) for name, column in measures.items()}
         for at in ranked[: ask.limit]
     ]
     return {"by": by, "groups": found, "more": len(ranked) > ask.limit, "total": len(ranked)}
+
+
+def by_size(values: Sequence[Any], group: arrays.Ints) -> tuple[list[int], list[int]]:
+    """The places of the groups that `split` found, the largest first (then by value, none last), and the sizes of all."""
+    sizes: list[int] = np.bincount(group, minlength=len(values)).tolist()
+    return sorted(range(len(values)), key=lambda at: (-sizes[at], values[at] is None, str(values[at]))), sizes
 
 
 def split(db: Session, where: query.Scope, by: str, ids: arrays.Ints) -> tuple[list[Any], arrays.Ints]:

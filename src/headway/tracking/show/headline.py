@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import islice
+from typing import Any
 
 from headway.tracking import limits
 
@@ -40,10 +41,14 @@ def varied(names: Sequence[str], most: int) -> list[str]:
     return [*chosen, *islice((name for name in order if name not in chosen), most - len(chosen))]
 
 
-def kin(key: str, names: Sequence[str]) -> list[str]:
-    """What tells the same of other things: `rmse/ridge`, `rmse/forest`; `acc/train` and `acc/test` are no kin."""
-    base, slash, _ = key.partition("/")
-    return [name for name in names if name.startswith(base + slash) and _rank(name) == _rank(key)] if slash else [key]
+def kin(names: Sequence[str]) -> dict[str, list[str]]:
+    """For each name those that tell the same of other things, itself among them: `rmse/ridge`, `rmse/forest`. `acc/train` and
+    `acc/test` are no kin."""
+    families: dict[Any, list[str]] = {}
+    for name in names:
+        base, slash, _ = name.partition("/")
+        families.setdefault((base, slash, _rank(name)), []).append(name)
+    return {name: family for family in families.values() for name in family}
 
 
 def _words(name: str) -> list[str]:

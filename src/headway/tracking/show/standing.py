@@ -91,7 +91,8 @@ def standing(db: Session, who: Who, run: RunFacts) -> Standing:
 def telling(metrics: Mapping[str, Series], most: int = FIGURES) -> list[str]:
     """The metrics that say most about a run, the most telling first; where several models have one each, the best one's."""
     known = [key for key, m in metrics.items() if math.isfinite(m.last) and not limits.of_machine(key)]
-    chosen = (_best(headline.kin(key, known), metrics) for key in headline.varied(known, most * 8))
+    kin = headline.kin(known)
+    chosen = (_best(kin[key], metrics) for key in headline.varied(known, most * 8))
     return list(dict.fromkeys(chosen))[:most]
 
 

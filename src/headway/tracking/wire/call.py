@@ -170,7 +170,6 @@ class Call:
 
 
 Answer = Callable[[Call, Session], Any]
-RawAnswer = Callable[[Call], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
