@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from headway.capture.sending import Sent
+from headway.capture.outbox import Sent
 from headway.capture.shipper import main
 from headway.sdk.points import unpack
 

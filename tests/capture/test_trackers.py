@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headway.capture.sending import _unsaid
+from headway.capture.wording import unsaid
 
 from .conftest import PYTHON, Run
 
@@ -57,5 +57,5 @@ def test_what_is_in_the_run_is_not_sent_again() -> None:
         return {"points": [], "witnesses": [{"source": s} for s in sources]}
 
     metrics = {"mine": metric("own", "print"), "other": metric("print")}
-    assert set(_unsaid({"metrics": metrics, "logged_here": True})) == {"other"}
-    assert set(_unsaid({"metrics": metrics, "logged_here": False})) == {"mine", "other"}
+    assert set(unsaid({"metrics": metrics, "logged_here": True})) == {"other"}
+    assert set(unsaid({"metrics": metrics, "logged_here": False})) == {"mine", "other"}

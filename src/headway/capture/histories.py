@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from headway.capture import bindings
 from headway.capture.callers import are_texts, is_thing
 from headway.capture.lexicon import is_metric_name, is_noise_name, words
 from headway.capture.merging import Candidate
@@ -49,7 +50,7 @@ def returns(results: Results, fact: dict[str, Any], place: Place) -> None:
         return
     if fact["calls"] == 1:
         for position, one in enumerate(fact["names"], 2):
-            results.name(one, {"v": fact["rows"][-1][position]}, fact["file"], place, fact["t"], None)
+            bindings.name(results, one, {"v": fact["rows"][-1][position]}, fact["file"], place, fact["t"], None)
         return
     for name, position in _numbered(fact["names"], 2):
         definition = results.program.definition(name, place)
@@ -131,9 +132,9 @@ def name(results: Results, name: str, told: dict[str, Any], fact: dict[str, Any]
         return
     elif "h" in told and "v" in told:
         if _made_as_history(results, name, place):
-            results.name(name, told, file, place, when, None)
+            bindings.name(results, name, told, file, place, when, None)
     elif "v" not in told or "h" in told or not fact.get("calls"):
-        results.name(name, told, file, place, when, None)
+        bindings.name(results, name, told, file, place, when, None)
 
 
 def _made_as_history(results: Results, name: str, place: Place) -> bool:
@@ -161,7 +162,7 @@ def _from_call(results: Results, name: str, told: dict[str, Any], place: Place, 
         return False
     call = definition.value
     if isinstance(call, ast.Call) and results.program.call_sites(call_name(call)) == 1:
-        results.name(inner[0], told, inner[1].module, inner[1], when, None)
+        bindings.name(results, inner[0], told, inner[1].module, inner[1], when, None)
         found = results.found.get(("names", inner[1].module, inner[1].function, inner[0]))
     else:
         key = ("names", place.module, place.function, name)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from headway.capture import histories, loops, validations
+from headway.capture import bindings, histories, loops, printed, scores, validations
 from headway.capture.apart import Apart
 from headway.capture.callers import Callers
 from headway.capture.literals import Literals
@@ -109,8 +109,8 @@ class _Reduction:
         if fact["type"] == "helper":
             return
         training = self._training(fact, site)
-        self.results.curves(fact, site, training)
-        for name, values in self.results.courses(fact):
+        scores.curves(self.results, fact, site, training)
+        for name, values in scores.courses(self.results, fact):
             self.tables.append({"name": f"{fact['cls']} {name.strip('_')}", "file": site["file"], "line": site["at"][0],
                                 "columns": ["iteration", "value"], "data": [[i, v] for i, v in enumerate(values)]})  # fmt: skip
         loops.points(self.results, fact, site, training)
@@ -153,7 +153,7 @@ class _Reduction:
             )
             for name in ("n_trials", "direction", "sampler", "pruner"):
                 self.parameters.add(name, fact.get(name), "call", site["file"], site["at"][0], owner="study")
-            self.results.study(fact, site)
+            scores.study(self.results, fact, site)
             self.studies.append(
                 {"class": "Study", "file": site["file"], "line": site["at"][0], "pruned": fact.get("pruned", 0),
                  "trials": fact.get("table") or []}
@@ -176,20 +176,20 @@ class _Reduction:
 
     def _on_round(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
-            self.results.rounds(fact, site)
+            scores.rounds(self.results, fact, site)
 
     def _on_own(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
-            self.results.logged(fact, site)
+            scores.logged(self.results, fact, site)
 
     def _on_score(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
             training = self.by_object.get(fact.get("of") or 0, self.latest)
-            self.results.score(fact, site, training)
+            scores.score(self.results, fact, site, training)
 
     def _on_print(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         if site:
-            self.results.printed(fact, site, None)
+            printed.printed(self.results, fact, site, None)
 
     _on_log = _on_bar = _on_print
 
@@ -243,7 +243,7 @@ class _Reduction:
             if attribute in known and "v" in value:
                 self.parameters.add(attribute, value["v"], "names", file, 0, owner=cls)
             elif "l" in value:
-                self.results.attribute(name, cls, attribute, value, file, when)
+                bindings.attribute(self.results, name, cls, attribute, value, file, when)
             else:
                 histories.attribute(self.results, name, cls, attribute, value, file, when)
 
@@ -253,7 +253,7 @@ class _Reduction:
         ):  # IPython 9 counts a cell before it compiles it, earlier ones after it
             self.cells[fact["n"]] = self.program.sources[fact["file"]].index
         if fact.get("file") and "shown" in fact:
-            self.results.shown(fact["shown"], fact["file"], fact["t"], None)
+            printed.shown(self.results, fact["shown"], fact["file"], fact["t"], None)
 
     def _on_file(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         self.data.append({"kind": "file", "path": fact["path"], "size": fact["size"], "mtime": fact["mtime"]})
