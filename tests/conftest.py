@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -14,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from hypothesis import HealthCheck, settings
+from playwright.sync_api import Browser, expect, sync_playwright
 from sqlalchemy import text
 
 import headway
@@ -32,18 +35,43 @@ PACKAGES = Path(tempfile.gettempdir()) / f"headway-test-packages-{os.getuid()}"
 """One package cache (UV_CACHE_DIR) for all homes that tests make: a package is downloaded and compiled once."""
 
 
+PORTS = Path(tempfile.gettempdir()) / f"headway-test-ports-{os.getuid()}"
+"""A file a port that a test process was given; it holds the file's lock as long as it lives."""
+
+PATIENCE_MS = 30_000
+"""How long a page may take on a busy machine until it looks as expected; a test that passes waits no longer than it must."""
+
+# A slow machine is no finding, and what one commit passes the next one passes, too. HYPOTHESIS_SEARCH=1 looks for new examples.
+FOUND_AGAIN = "HYPOTHESIS_SEARCH" not in os.environ
+settings.register_profile("here", deadline=None, derandomize=FOUND_AGAIN, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")
+
+
 def free_port() -> int:
-    """A TCP port on the loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on the loopback that is free, and that no other process of tests is given while this one lives.
+
+    It lies below those that the system gives to connections: until a server binds it, nobody gets it by chance. It is even, as
+    a server takes the port after its gateway's, too.
+    """
+    PORTS.mkdir(exist_ok=True)
+    for port in random.sample(range(20_000, 32_000, 2), 1000):
+        lock = os.open(PORTS / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            os.close(lock)
+        else:
+            return port
+    pytest.fail("No port between 20000 and 32000 is free.")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One headless Chromium for all tests that look at pages."""
     with sync_playwright() as tools:
+        expect.set_options(timeout=PATIENCE_MS)
         browser = tools.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         yield browser
         browser.close()

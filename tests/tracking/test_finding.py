@@ -28,7 +28,9 @@ from headway.tracking.store.record import Metric
 from headway.tracking.tables import Run
 from tests.tracking.test_store import ADA, PROJECT
 
-SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 NUMBERS = st.one_of(
     st.none(), st.lists(st.sampled_from([math.nan, -1.0, 0.0, 0.5, 1.0, math.inf]), min_size=1, max_size=3)

@@ -24,7 +24,9 @@ from headway.tracking.store.record import Metric
 from headway.tracking.store.series import Points, points
 from tests.tracking.test_store import ADA, known, log, new_run
 
-SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 POINT = st.tuples(st.integers(-3, 25), st.integers(0, 2), st.sampled_from([math.nan, -1.0, 0.0, 0.5, 2.0, math.inf]))
 CHUNK = direct.Sql(
     "INSERT INTO series_chunks (run_id, key_id, points, step_low, step_high, data, sketch) VALUES (?, ?, ?, ?, ?, ?b, ?b)"
@@ -127,7 +129,9 @@ def chunks(database: Database, layout: list[tuple[Points, bool]]) -> Any:
     return run
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=40), folded=st.lists(st.booleans(), min_size=40, max_size=40),
     gaps=st.lists(st.integers(-60, 5), min_size=40, max_size=40), tied=st.booleans(), most=st.sampled_from([1, 7, 40, 300, 2500]),

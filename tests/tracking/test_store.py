@@ -22,7 +22,9 @@ from headway.tracking.tables import Run
 
 ADA = Who("u" * 32, "ada", admin=True)
 PROJECT = "p" * 32
-SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 VALUES = st.one_of(st.sampled_from([0.0, 1.0, -1.0, math.nan, math.inf, -math.inf]), st.floats(-5, 5))
 POINT = st.tuples(st.sampled_from(["loss", "acc"]), st.integers(-2, 30), st.integers(0, 3), VALUES)

@@ -11,19 +11,20 @@ from playwright.sync_api import Browser, Page, expect
 
 from headway.people import sessions
 from headway.people.rules import Who
+from tests.conftest import PATIENCE_MS
 
 from .conftest import NOTEBOOK, Site, until
 
-PATIENCE_MS = 120_000
+STARTS_MS = 120_000
 CODE = ".jp-Notebook .jp-Cell .cm-content"
 
 
 @pytest.fixture(scope="module")
 def chromium(browser: Browser) -> Iterator[Browser]:
     """The browser of all tests, with patience for JupyterLab's start."""
-    expect.set_options(timeout=PATIENCE_MS)
+    expect.set_options(timeout=STARTS_MS)
     yield browser
-    expect.set_options(timeout=5_000)
+    expect.set_options(timeout=PATIENCE_MS)
 
 
 def saved_outputs(path: Path) -> str:
@@ -49,7 +50,7 @@ def enter(site: Site, chromium: Browser, who: Who, notebook: str) -> Page:
         ]
     )
     page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
+    page.set_default_timeout(STARTS_MS)
     page.goto(f"{site.url}/p/churn/notebooks/{notebook}/open")
     page.wait_for_url(f"{site.notebooks}/notebooks/churn/lab/**/{notebook}")
     page.wait_for_selector(CODE)
