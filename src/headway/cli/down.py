@@ -34,7 +34,7 @@ def down(
     if pid:
         _stop(folder, pid, timeout)
     ended = 0
-    if not keep_endpoints and (folder / "headway.db").exists() | (folder / "headway.toml").exists():
+    if not keep_endpoints and (folder / "lock").exists():  # a server was here, whichever its database
         ended = _services(folder)
 
     def people() -> None:
