@@ -45,6 +45,33 @@ def test_a_read_keeps_nothing(database: Database) -> None:
     assert count(database) == 0
 
 
+def test_a_read_is_one_view_of_the_data_whatever_is_committed_meanwhile(database: Database) -> None:
+    ours = select(func.count()).select_from(Lease)
+    with database.read() as before:
+        assert before.scalar(ours) == 0
+        with database.write() as db:
+            db.add(lease("a"))
+        database.group(lambda db: db.add(lease("b")))
+        assert before.scalar(ours) == 0, "a reader sees no change between two of its statements"
+        with database.read() as after:
+            assert after.scalar(ours) == 2
+    assert count(database) == 2
+
+
+def test_a_write_after_reads_on_the_same_connection_sees_what_others_commit(database: Database) -> None:
+    """On PostgreSQL a connection serves readers and writers in turn; a writer must not keep a reader's snapshot."""
+    if database.sqlite:
+        pytest.skip("there writers stand in a queue")
+    ours = select(func.count()).select_from(Lease)
+    for _ in range(20):  # each connection of the pool has been a reader's
+        count(database)
+    with database.write() as one:
+        assert one.scalar(ours) == 0
+        with database.write() as other:
+            other.add(lease("a"))
+        assert one.scalar(ours) == 1
+
+
 def test_a_transaction_may_end_on_another_thread(database: Database) -> None:
     block = database.write()
     db = block.__enter__()

@@ -41,6 +41,7 @@ log = logging.getLogger("headway.database")
 BUSY_MS = 5_000
 WAIT_S = 30
 KEEP_PAGES, PIECE_PAGES = 1024, 1024  # of 4 KiB
+_WRITES, _READS = 2, 3  # psycopg's IsolationLevel: READ COMMITTED, REPEATABLE READ
 _FREE_PAGES = Sql("PRAGMA freelist_count")
 
 
@@ -338,6 +339,14 @@ def _postgres_engine(url: str) -> Engine:
         # Our statements are short walks along indexes. Starting workers or compiling one takes longer than most of them do.
         connection.execute("SET max_parallel_workers_per_gather = 0; SET jit = off; SET random_page_cost = 1.1")
         connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # Who has no turn reads, on one snapshot as on SQLite. psycopg says the level in its BEGIN: it costs no statement.
+        level = _READS if connection.get_execution_options().get("headway_turn") is None else _WRITES
+        driver = connection.connection.driver_connection
+        if driver.isolation_level != level:
+            driver.isolation_level = level
 
     return engine
 

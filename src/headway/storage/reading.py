@@ -54,10 +54,7 @@ class Readers:
     def _take(self) -> tuple[Connection, bool]:
         with contextlib.suppress(IndexError):
             return self._idle.pop(), True  # a list's pop is one step for all threads
-        connection = self._engine.connect()
-        if connection.dialect.name != "sqlite":
-            connection = connection.execution_options(isolation_level="REPEATABLE READ")
-        return connection, False
+        return self._engine.connect(), False
 
     @contextlib.contextmanager
     def _transaction(self, connection: Connection) -> Iterator[Direct]:
