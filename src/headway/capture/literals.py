@@ -10,7 +10,8 @@ from headway.capture.callers import Callers
 from headway.capture.calls import CallLiterals
 from headway.capture.lexicon import is_metric_name, loop_parameter
 from headway.capture.parameters import Parameters, value_of, worth
-from headway.capture.program import CELLS, MODULE, Definition, Place, Program, call_name, is_constant
+from headway.capture.program import CELLS, Definition, Place, Program, call_name, is_constant
+from headway.capture.reach import Reach
 from headway.capture.redact import secret_name
 
 __all__ = ["Literals"]
@@ -19,34 +20,29 @@ __all__ = ["Literals"]
 class Literals:
     """Reads the source of what ran, and adds what it finds to the parameters."""
 
-    def __init__(self, program: Program, parameters: Parameters, callers: Callers) -> None:
-        self.program = program
+    def __init__(self, program: Program, parameters: Parameters, callers: Callers, reach: Reach) -> None:
+        self.program, self.reach = program, reach
         self.add = parameters.add
         self.known = parameters.known
         self._calls = CallLiterals(program, parameters, callers)
-        self._called_names: set[str] | None = None
 
-    def from_source(self, names: dict[tuple[str, str], dict[str, Any]], ran: set[str]) -> None:
+    def from_source(self, names: dict[tuple[str, str], dict[str, Any]]) -> None:
         """Constants that names hold, loops' lengths, and literals in calls, of the code that ran.
 
-        `names`: for each (module, function) what its names held at the end; `ran`: functions known to have run.
+        `names`: for each (module, function) what its names held at the end.
         """
         self._constants(names)
         for source in self.program.sources.values():
-            for node in ast.walk(source.tree):
-                place = self.program.place(node)
-                if place.function == MODULE or self._may_have_run(place.function, ran):
-                    self._dictionary(source.file, node)
-                    self._update_rule(source.file, node)
-                    self._setting(source.file, node)
+            for node in filter(self.reach.has, ast.walk(source.tree)):
+                self._dictionary(source.file, node)
+                self._update_rule(source.file, node)
+                self._setting(source.file, node)
         for source, call in self.program.calls():
-            place = self.program.place(call)
-            if place.function == MODULE or self._may_have_run(place.function, ran):
-                self._calls.look(source.file, call, place)
+            if self.reach.has(call):
+                self._calls.look(source.file, call, self.program.place(call))
         for (_, _, _), definitions in self.program.definitions.items():
             for definition in definitions:
-                where = definition.place.function
-                if definition.kind == "loop" and (where == MODULE or self._may_have_run(where, ran)):
+                if definition.kind == "loop" and self.reach.has(definition.node):
                     self._loop(definition)
 
     def _dictionary(self, file: str, node: ast.AST) -> None:
@@ -125,31 +121,6 @@ class Literals:
                 if worth(value) and not isinstance(value, list):
                     self.add(target.attr, value, "source", file, node.lineno, owner=owner)
 
-    def _may_have_run(self, function: str, ran: set[str]) -> bool:
-        """Functions whose run nothing proves are taken as run when something calls them by name."""
-        if function in ran:
-            return True
-        last = function.rsplit(".", 1)[-1]
-        if last.startswith("__") or "." in function:
-            owner = function.split(".")[0]
-            return owner in self._called() or last in self._called()
-        return last in self._called()
-
-    def _called(self) -> set[str]:
-        known = self._called_names
-        if known is None:
-            known = {call_name(c) for _, c in self.program.calls()}
-            known |= {
-                n.id
-                for s in self.program.sources.values()
-                for c in s.calls.values()
-                for a in c.args
-                for n in [a]
-                if isinstance(n, ast.Name)
-            }
-            self._called_names = known
-        return known
-
     def _constants(self, names: dict[tuple[str, str], dict[str, Any]]) -> None:
         reads = self._reads()
         for (module, function, name), definitions in self.program.definitions.items():
@@ -162,7 +133,7 @@ class Literals:
                 r"fn|func|criterion|metric|type|name|weight|alpha|scale", name, re.I
             ):
                 continue
-            if function != MODULE and not self._may_have_run(function, set()):
+            if not self.reach.has(bound[-1].node):
                 continue
             told = names.get((module, function), {}).get(name, {})
             value = told.get("v", value_of(bound[-1].value))
@@ -196,7 +167,7 @@ class Literals:
             n.id
             for source in self.program.sources.values()
             for n in ast.walk(source.tree)
-            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and self.reach.has(n)
         }
 
     def _file(self, definition: Definition) -> str:

@@ -12,11 +12,13 @@ from typing import Any
 from headway.capture import bindings, histories, loops, printed, scores, validations
 from headway.capture.apart import Apart
 from headway.capture.callers import Callers
+from headway.capture.headlines import headlines
 from headway.capture.literals import Literals
 from headway.capture.merging import Candidate, as_metric, merged, named
 from headway.capture.objects import named_models
 from headway.capture.parameters import Parameters
 from headway.capture.program import CELLS, MODULE, Place, Program
+from headway.capture.reach import Reach
 from headway.capture.results import Results
 from headway.capture.running import without_sums
 from headway.capture.variables import variables
@@ -41,7 +43,7 @@ class _Reduction:
         self.latest: int | None = None
         self.rounds: dict[int, list[int]] = {}
         self.names: dict[tuple[str, str], dict[str, Any]] = {}
-        self.ran: set[str] = set()
+        self.ran: set[tuple[str, str]] = set()  # module, function
         self.cells: dict[int | None, int] = {}  # by the number a cell ran under: its place among the sources
         self.data: list[dict[str, Any]] = []
         self.figures: list[dict[str, Any]] = []
@@ -62,9 +64,10 @@ class _Reduction:
             if handler is not None:
                 handler(fact, self.sites.get(fact.get("s", -1), {}))
         self.parameters.tried()
-        Literals(self.program, self.parameters, self.results.callers).from_source(self.names, self.ran)
+        reach = Reach(self.program, self.ran, self.main)
+        Literals(self.program, self.parameters, self.results.callers, reach).from_source(self.names)
         apart = Apart(self.trainings.values(), {site: int(t["id"]) for site, t in self.trainings.items()})
-        validations.without_crowds(self.results)
+        headlines(self.results)
         metrics = named(merged(without_sums(self.results.found, self.program)), apart)
         self._attribute(metrics)
         return {
@@ -90,8 +93,9 @@ class _Reduction:
         self.parameters.command_line([str(w) for w in fact.get("argv") or ()])
 
     def _on_site(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
-        self.ran.add(_function(fact["fn"]))
-        self.ran.update(_function(up[2]) for up in fact.get("up") or ())
+        for file, function in ((fact["file"], fact["fn"]), *((up[0], up[2]) for up in fact.get("up") or ())):
+            if file in self.program.sources:
+                self.ran.add((self.program.sources[file].module, _function(function)))
 
     def _on_args(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         self.parameters.arguments(fact, site)

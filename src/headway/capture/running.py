@@ -8,10 +8,11 @@ from typing import Any
 from headway.capture.lexicon import words
 from headway.capture.merging import Candidate
 from headway.capture.naming import unconverted
-from headway.capture.program import CELLS, Definition, Program
+from headway.capture.program import CELLS, Definition, Program, call_name
 
 __all__ = ["without_sums"]
 
+_LOOKED_AT = frozenset(("print", "log", "bar", "plot", "cell", "own"))
 _COUNTS = frozenset(("correct", "corrects", "hits", "misclassified"))  # raw counts: a share is made of them
 
 
@@ -19,10 +20,15 @@ def without_sums(found: dict[Any, Candidate], program: Program) -> list[Candidat
     """The candidates, less those that only hold what a name came to on the way to another result.
 
     A sum (`total += loss.item()`), a count (`correct`) and a list that a loop empties again go when another result is
-    computed from them, or when nothing reads them; the last part of a loss or a sum goes with it.
+    computed from them, or when nothing reads them; the last part of a loss or a sum goes with it. So do the losses of single
+    steps that nobody looks at, beside a series of the averages that the program takes of them: both mean the same.
     """
     on_the_way = _OnTheWay(found, program)
-    return [c for key, c in found.items() if not on_the_way.is_one(c) and not _counted(key, c, found)]
+    return [
+        c
+        for key, c in found.items()
+        if not on_the_way.is_one(c) and not on_the_way.is_averaged(key, c) and not _counted(key, c, found)
+    ]
 
 
 def _counted(key: Any, item: Candidate, found: dict[Any, Candidate]) -> bool:
@@ -61,6 +67,36 @@ class _OnTheWay:
             return name not in self.loads or self._is_read(item, name)
         in_loop = any(d.kind in ("assign", "unpack") and self.program.loops(d.node) for d in definitions)
         return in_loop and (self._is_read(item, name, self.losses) or bool(self.feeds.get(name, set()) & self._told()))
+
+    def is_averaged(self, key: Any, item: Candidate) -> bool:
+        """Whether a candidate is what each step of a loop came to, and the program tells averages of many steps instead."""
+        if not (item.source == "loss" or key[0] == "turns") or len(item.points) < 4:
+            return False
+        names = {k[3] for k in item.keys if k[0] == "definition"}
+        sums = {into for name in names for into in self.feeds.get(name, ())} - names
+        if not sums or any(c is not item and c.keys & item.keys and c.source in _LOOKED_AT for _, _, c in self.readers):
+            return False
+        return any(
+            1 < len(c.points) <= len(item.points) // 2 and c.file == item.file and self._made_of(c) & sums
+            for _, _, c in self.readers
+        )
+
+    def _made_of(self, item: Candidate) -> set[str]:
+        """The names that a candidate's expression reads, and those that stand behind them."""
+        found = _names_read(item.expression)
+        for name in list(found):
+            for (module, _, bound), definitions in self.program.definitions.items():
+                if bound == name and module in (item.file, CELLS):
+                    found |= {n for d in definitions if d.kind in ("assign", "unpack") for n in self._behind(d)}
+        return found
+
+    def _behind(self, definition: Definition) -> set[str]:
+        value = definition.value
+        function = self.program.functions.get(call_name(value)) if isinstance(value, ast.Call) else None
+        told = (
+            [n.value for n in ast.walk(function.node) if isinstance(n, ast.Return)] if function is not None else [value]
+        )
+        return {n.id for one in told if one is not None for n in ast.walk(one) if isinstance(n, ast.Name)}
 
     def _name(self, item: Candidate) -> str | None:
         """The name whose last value a candidate is."""
@@ -108,7 +144,20 @@ class _OnTheWay:
                     for node in ast.walk(definition.value):
                         if isinstance(node, ast.Name):
                             found.setdefault(node.id, set()).add(definition.name)
+        for _, call in self.program.calls():  # `losses.update(loss.item(), n)`: a meter
+            kept = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "update" else None
+            for node in ast.walk(call.args[0]) if isinstance(kept, ast.Name) and call.args else ():
+                if isinstance(node, ast.Name) and isinstance(kept, ast.Name):
+                    found.setdefault(node.id, set()).add(kept.id)
         return found
+
+
+def _names_read(expression: str) -> set[str]:
+    try:
+        tree = ast.parse(expression, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
 
 
 def _names_computed(expression: str) -> set[str]:

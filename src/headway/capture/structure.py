@@ -60,7 +60,7 @@ class Function:
 
 
 @dataclass(eq=False)
-class _Source:
+class Source:
     file: str
     module: str
     index: int
@@ -73,7 +73,7 @@ class Structure:
     """All the source that ran: its calls, names, loops and functions."""
 
     def __init__(self) -> None:
-        self.sources: dict[str, _Source] = {}
+        self.sources: dict[str, Source] = {}
         self.parents: dict[ast.AST, ast.AST] = {}
         self.definitions: dict[tuple[str, str, str], list[Definition]] = {}
         self.functions: dict[str, Function] = {}
@@ -90,14 +90,14 @@ class Structure:
         except (SyntaxError, ValueError, RecursionError):
             return
         module = file if cell is None else CELLS
-        source = _Source(file, module, cell or 0, text, tree)
+        source = Source(file, module, cell or 0, text, tree)
         self.sources[file] = source
         try:
             self._index(source, tree, MODULE)
         except RecursionError:
             return
 
-    def _index(self, source: _Source, node: ast.AST, scope: str) -> None:
+    def _index(self, source: Source, node: ast.AST, scope: str) -> None:
         for child in ast.iter_child_nodes(node):
             self.parents[child] = node
             self._where[child] = (source.module, scope, source.index)
@@ -115,7 +115,7 @@ class Structure:
             self._index(source, child, inner)
 
     def _function(
-        self, source: _Source, node: ast.FunctionDef | ast.AsyncFunctionDef, parent: ast.AST, scope: str
+        self, source: Source, node: ast.FunctionDef | ast.AsyncFunctionDef, parent: ast.AST, scope: str
     ) -> None:
         owner = parent.name if isinstance(parent, ast.ClassDef) else None
         function = Function(node.name, source.module, node, owner)
@@ -129,7 +129,7 @@ class Structure:
         for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
             self._bind(argument.arg, place, "argument", None, node)
 
-    def _define(self, node: ast.AST, source: _Source, scope: str) -> None:
+    def _define(self, node: ast.AST, source: Source, scope: str) -> None:
         place = Place(source.module, scope, (source.index, getattr(node, "lineno", 0)))
         if isinstance(node, ast.Assign):
             for target in node.targets:
@@ -293,7 +293,7 @@ class Structure:
                 return method
         return self.classes.get(name) or self.functions.get(name)
 
-    def calls(self) -> Iterator[tuple[_Source, ast.Call]]:
+    def calls(self) -> Iterator[tuple[Source, ast.Call]]:
         for source in self.sources.values():
             for call in source.calls.values():
                 yield source, call

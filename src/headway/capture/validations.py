@@ -13,7 +13,7 @@ from headway.capture.naming import core_name, step_of, validated_name
 from headway.capture.program import Program, call_name
 from headway.capture.results import Results
 
-__all__ = ["plotted", "validation", "without_crowds"]
+__all__ = ["plotted", "validation"]
 
 
 def validation(results: Results, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
@@ -71,21 +71,6 @@ def _spread(mean: Candidate, values: list[float]) -> None:
         center = math.fsum(values) / len(values)
         deviation = math.sqrt(math.fsum((v - center) ** 2 for v in values) / len(values))
         mean.expression = f"{mean.expression}  [mean of {len(values)}, std {deviation:.4g}]"
-
-
-def without_crowds(results: Results) -> None:
-    """Of many statistical models each tells one outcome, its AIC, and what the program reads; the training has the rest."""
-    sites: dict[Any, set[str]] = {}
-    for key in results.found:
-        if key[0] == "outcome":
-            sites.setdefault(key[1], set()).add(key[2])
-    crowd = {site: names for site, names in sites.items() if {"aic", "llf"} <= names}
-    if len(crowd) <= 6:
-        return
-    for key in [k for k in results.found if k[0] == "outcome" and k[1] in crowd]:
-        main = next((o for o in ("rsquared", "deviance", "prsquared") if o in crowd[key[1]]), "llf")
-        if key[2] not in (main, "aic") and not results.program.reads(key[2]):
-            del results.found[key]
 
 
 def plotted(results: Results, fact: dict[str, Any], site: dict[str, Any], training: int | None) -> None:
