@@ -164,6 +164,40 @@ PROGRAMS = {
         def use(): print(accuracy_score([0, 1], [0, 1]))
         pickle.loads(cloudpickle.dumps(use))()
         print(again.n_, type(again).__name__, again.fit([1]).n_, again.score([1]), Mine.fit.__name__)
+        part = pickle.loads(cloudpickle.dumps(m.fit))
+        print(part([1, 2, 3]).n_, pickle.loads(cloudpickle.dumps(Mine.fit))(m, [1]) is m)
+    """,
+    "methods of a class of the script": """
+        import inspect, sklearn
+        from sklearn.base import BaseEstimator, ClassifierMixin
+        from sklearn.utils.metadata_routing import get_routing_for_object
+        sklearn.set_config(enable_metadata_routing=True)
+        class Mine(ClassifierMixin, BaseEstimator):
+            def fit(self, X, y=None, sample_weight=None):
+                'Fits.'
+                if not len(X): raise ValueError('nothing')
+                return self
+            def predict(self, X): return X
+            def score(self, X, y=None, sample_weight=None): return 0.5
+        class Sub(Mine):
+            def fit(self, X, y=None, sample_weight=None, more=None): return super().fit(X, y)
+        for cls in (Mine, Sub):
+            print(inspect.isfunction(cls.fit), inspect.ismethod(cls().fit), inspect.isroutine(cls.score), inspect.signature(cls.fit))
+            print(cls.fit is cls.fit, cls.fit.__doc__, cls.fit.__qualname__, inspect.getsource(cls.fit)[:30])
+            print([n for n, _ in inspect.getmembers(cls, inspect.isfunction) if n in ('fit', 'predict', 'score')])
+            print(cls().set_fit_request(sample_weight=True).get_metadata_routing(), get_routing_for_object(cls()))
+        Sub().fit([1], [1], sample_weight=[1])
+        Mine().fit([])
+    """,
+    "methods that workers run": """
+        from joblib import Parallel, delayed
+        from sklearn.base import BaseEstimator
+        class Mine(BaseEstimator):
+            def fit(self, X, y=None): self.n_ = len(X); return self
+            def score(self, X): return len(X) / 2
+        if __name__ == '__main__':
+            fitted = Parallel(n_jobs=2)(delayed(Mine().fit)([1] * n) for n in (1, 2))
+            print([f.n_ for f in fitted], Parallel(n_jobs=2)(delayed(f.score)([1]) for f in fitted))
     """,
     "tracing functions": """
         import sys

@@ -133,25 +133,53 @@ def wrap(original: Callable[..., Any], source: Source, enter: Enter, leave: Leav
 
 
 class Method:
-    """A wrapped method of a class that is pickled by value, as those of a script are: it pickles as the method itself."""
+    """A wrapped method of a class that is pickled by value, as those of a script are: it pickles as the method itself.
+
+    Who asks the class or an object for it gets a function, as without us; scikit-learn looks only at functions.
+    """
 
     def __init__(self, original: Callable[..., Any], wrapper: Callable[..., Any]) -> None:
         like(self, original)
-        self._wrapper = wrapper
+        through = _Through(original, wrapper)
+
+        def headway_method(*args: Any, **kwargs: Any) -> Any:
+            return through(*args, **kwargs)
+
+        self._function = hide(like(headway_method, original))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else self._wrapper.__get__(instance, owner)
+        return self._function.__get__(instance, owner)  # type: ignore[attr-defined]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._wrapper(*args, **kwargs)
+        return self._function(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        import copy
+        return _itself(self.__wrapped__)  # type: ignore[attr-defined]
 
-        return copy.copy, (self.__wrapped__,)  # type: ignore[attr-defined]  # a copy of a function is the function
+
+class _Through:
+    """What a wrapped method's function calls: pickled by value, with the function, it is the original."""
+
+    __slots__ = ("original", "wrapper")
+
+    def __init__(self, original: Callable[..., Any], wrapper: Callable[..., Any]) -> None:
+        self.original, self.wrapper = original, wrapper
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.wrapper(*args, **kwargs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself(self.original)
+
+
+def _itself(function: Any) -> tuple[Any, ...]:
+    import copy
+
+    return copy.copy, (function,)  # a copy of a function is the function
 
 
 hide(Method.__call__)
+hide(_Through.__call__)
 
 
 def replace(module: Any, name: str, wrapper: Callable[..., Any]) -> None:
