@@ -199,6 +199,34 @@ def test_a_question_is_asked_before_deleting(tab: Page) -> None:
     expect(tab.locator(".toast")).to_have_text("Run 14 is live as endpoint churn.")
 
 
+def test_a_part_that_renews_itself_leaves_alone_what_one_is_at(tab: Page) -> None:
+    tab.goto("/part")
+    drawn = tab.locator("#drawn")
+    tab.get_by_text("As JSON").click()
+    tab.get_by_text("As JSON").focus()
+    expect(drawn).not_to_have_text(drawn.inner_text())  # drawn anew: what was unfolded and has the focus does so still
+    expect(tab.locator("#part details")).to_have_attribute("open", "")
+    expect(tab.get_by_text("As JSON")).to_be_focused()
+    tab.get_by_role("button", name="Cancel").click()
+    expect(tab.locator("#confirm")).to_be_visible()
+    before = drawn.inner_text()
+    for _ in range(3):
+        with tab.expect_response("**/part"):
+            pass
+    assert drawn.inner_text() == before  # a form that is asked about is still there when the answer is yes
+    tab.locator("#confirm [data-yes]").click()
+    expect(tab.locator(".toast")).to_have_text("Run 14 is live as endpoint churn.")
+
+
+def test_enter_opens_what_was_typed_however_late_the_answer(tab: Page) -> None:
+    tab.goto("/")
+    tab.keyboard.press("Control+k")
+    expect(tab.locator("#palette [role=option]").first).to_be_visible()
+    tab.keyboard.type("schedu")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/p/churn/schedules")
+
+
 def test_the_theme_is_switched_and_kept(browser: Browser, gallery: str) -> None:
     context = browser.new_context(base_url=gallery, color_scheme="light")
     page = context.new_page()

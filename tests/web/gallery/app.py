@@ -124,6 +124,10 @@ def build() -> FastAPI:
     def bare(request: Request) -> HTMLResponse:
         return render.page(request, "gallery/login.html", title="Sign in to headway")
 
+    @app.get("/part")
+    def part(request: Request) -> HTMLResponse:
+        return render.page(request, "gallery/part.html", who=who, project=project, title="Part", now=now_ms())
+
     @app.post("/go")
     def go() -> Response:
         return render.redirect("/", "Run 14 is live as endpoint churn.")

@@ -5,6 +5,7 @@ import "./when.js";
 import "./copy.js";
 import "./confirm.js";
 import "./live.js";
+import "./steady.js";
 import "./menus.js";
 import "./cmdk.js";
 import "./table.js";

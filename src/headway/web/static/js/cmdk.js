@@ -7,6 +7,8 @@ const list = palette?.querySelector("ul");
 const NAMES = { page: "Pages", project: "Projects", run: "Runs", experiment: "Experiments", model: "Models", endpoint: "Endpoints",
   notebook: "Notebooks", environment: "Environments", schedule: "Schedules", person: "People", action: "Actions", recent: "Recent" };
 let kind = "";
+let answered = null; // the query that the list is the answer to
+let moved = false; // somebody chose in the list
 let turn = 0;
 let timer = 0;
 
@@ -33,6 +35,7 @@ function select(option) {
 }
 
 function show(items, waiting) {
+  const chosen = moved && options().find((option) => option.getAttribute("aria-selected") === "true")?.dataset.url;
   list.replaceChildren();
   let group = "";
   items.forEach((item, at) => {
@@ -47,7 +50,7 @@ function show(items, waiting) {
     list.append(option);
   });
   if (!items.length && !waiting) list.append(make("li", { class: "nothing" }, "Nothing has that name. Try fewer letters."));
-  select(options()[0]);
+  select(options().find((option) => option.dataset.url === chosen) ?? options()[0]);
 }
 
 function recent() {
@@ -69,11 +72,14 @@ async function ask() {
   } catch {
     if (mine === turn) show(known);
   }
+  if (mine === turn) answered = query;
 }
 
 export function open(what = "") {
   if (!palette || palette.open) return;
   kind = what;
+  answered = null;
+  moved = false;
   input.value = "";
   input.placeholder = what === "projects" ? "Go to a project" : "Runs, models, endpoints, projects, pages";
   palette.showModal();
@@ -95,8 +101,19 @@ function go(option, aside) {
   else location.assign(url);
 }
 
+/** Open what is chosen; who types faster than is answered gets what was typed, not what the list showed before. */
+async function enter(aside) {
+  const query = input.value.trim();
+  if (answered !== query) {
+    clearTimeout(timer);
+    await ask();
+  }
+  if (palette.open && answered === query && input.value.trim() === query) go(options().find((option) => option.getAttribute("aria-selected") === "true"), aside);
+}
+
 if (palette) {
   input.addEventListener("input", () => {
+    moved = false;
     clearTimeout(timer);
     timer = setTimeout(ask, 60);
   });
@@ -106,6 +123,7 @@ if (palette) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key] ?? (event.ctrlKey ? { n: 1, p: -1 }[event.key] : 0);
     if (step && all.length) {
       event.preventDefault();
+      moved = true;
       select(all[(at + step + all.length) % all.length]);
     } else if (event.key === "Escape") {
       // a search field would only empty itself
@@ -113,12 +131,14 @@ if (palette) {
       palette.close();
     } else if (event.key === "Enter") {
       event.preventDefault();
-      go(all[at], event.metaKey || event.ctrlKey);
+      enter(event.metaKey || event.ctrlKey);
     }
   });
   list.addEventListener("mousemove", (event) => {
     const option = event.target.closest('[role="option"]');
-    if (option && option.getAttribute("aria-selected") !== "true") select(option);
+    if (!option || !(event.movementX || event.movementY)) return; // a list that comes below a hand at rest is told as a move, too
+    moved = true;
+    if (option.getAttribute("aria-selected") !== "true") select(option);
   });
   list.addEventListener("click", (event) => go(event.target.closest('[role="option"]'), event.metaKey || event.ctrlKey));
   document.addEventListener("click", (event) => {

@@ -3,7 +3,8 @@
 //   headway:live   {run, status, state, ended, metrics, params, tags, points, ...}   what changed in a run (tracking/changes.py)
 //   headway:stale  {run}       more changed than can be told piece by piece: parts of the page load themselves anew
 //   headway:new    {run, ...}  a run began in the project, where an element has data-follow-news
-import { make, ready, toast, typing } from "./dom.js";
+import { make, ready, toast } from "./dom.js";
+import { inUse } from "./steady.js";
 import { stream } from "./stream.js";
 
 const AGAIN_MS = 1500;
@@ -104,9 +105,8 @@ function put(place, metric) {
 function over({ run }) {
   if (reloading || !document.querySelector(`[data-reload-at-end="${run}"]`)) return;
   reloading = true;
-  const busy = () => document.hidden || typing(document.activeElement) || document.querySelector("dialog[open]") || String(getSelection());
   setTimeout(() => {
-    if (!busy()) return location.reload();
+    if (!document.hidden && !inUse(document.querySelector("main"))) return location.reload();
     const again = make("button", { type: "button", class: "button small" }, "Show how it ended");
     again.addEventListener("click", () => location.reload());
     document.querySelector(".page-state")?.append(again);

@@ -1,5 +1,6 @@
 // A notebook that runs: each cell's outputs as they come. The server has drawn and cleaned them; here they only take their place.
 
+import { reload } from "./steady.js";
 import { resumed, stream } from "./stream.js";
 
 export function open(element) {
@@ -22,7 +23,7 @@ export function open(element) {
   };
   const end = () => {
     source.close();
-    if (element.closest("[data-reload-at-end]")) location.reload();
+    if (element.closest("[data-reload-at-end]")) reload();
   };
   const source = stream(resumed(element.dataset.runOutput), { cell: shown, end });
   element.addEventListener("htmx:beforeCleanupElement", () => source.close());

@@ -2,6 +2,8 @@
 import { fresh, icon, make, memory, ready, typing } from "./dom.js";
 import { quoted } from "./numbers.js";
 
+const sorted = new Map(); // key of a table -> [column, down]: a table that the server sends anew is shown in the order that was asked for
+
 class Table {
   constructor(frame) {
     this.frame = frame;
@@ -157,12 +159,14 @@ class Table {
       if (!head.dataset.col || head.querySelector("a")) continue;
       const button = make("button", { type: "button", class: "sort-button" }, ...head.childNodes, icon("arrow-down"));
       head.append(button);
-      button.addEventListener("click", () => this.sort(head));
+      button.addEventListener("click", () => this.sort(head, head.getAttribute("aria-sort") !== "descending"));
+      const [name, down] = sorted.get(this.key) ?? [];
+      if (name === head.dataset.col) this.sort(head, down);
     }
   }
 
-  sort(head) {
-    const down = head.getAttribute("aria-sort") !== "descending";
+  sort(head, down) {
+    sorted.set(this.key, [head.dataset.col, down]);
     for (const other of this.heads) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
     const at = head.cellIndex;

@@ -2,6 +2,7 @@
 import { make } from "./dom.js";
 import { copy } from "./copy.js";
 import { Screen } from "./screen.js";
+import { reload } from "./steady.js";
 import { resumed, stream } from "./stream.js";
 
 export function open(element) {
@@ -69,7 +70,7 @@ export function open(element) {
     follow.hidden = true;
     element.dispatchEvent(new CustomEvent("headway:ended", { bubbles: true, detail }));
     // the page around it (state, buttons, results) is of before the end
-    if (element.closest("[data-reload-at-end]")) location.reload();
+    if (element.closest("[data-reload-at-end]")) reload();
   };
   const source = stream(resumed(url), { output, end }, (word) => say(word === "closed" ? "no longer connected" : word));
   element.addEventListener("htmx:beforeCleanupElement", () => source.close()); // taken out of the page
