@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
@@ -174,6 +175,11 @@ def a_server(home: Path, url: str) -> Served:
     return Served(home, HEADWAY_SAMPLE="false", HEADWAY_DEFAULT_REQUIREMENTS="six", **more)
 
 
+def running(home: str) -> list[int]:
+    """The processes that work on this home folder."""
+    return [one.pid for one in psutil.process_iter(["cmdline"]) if home in (one.info["cmdline"] or [])]
+
+
 def test_killed_among_a_hundred_writers(tmp_path: Path, url: str) -> None:
     served = a_server(tmp_path / "home", url).start()
     writers = Writers([served], served.token)
@@ -195,6 +201,7 @@ def test_killed_among_a_hundred_writers(tmp_path: Path, url: str) -> None:
         for future in futures:
             future.result()
     served.stop()
+    until(lambda: not running(str(served.home)), 60, "the gateway to end")
     database = Database(url or f"sqlite:///{tmp_path / 'home' / 'headway.db'}")
     assert check(database, writers) > 200 * (ROUNDS + 1)
     database.close()
