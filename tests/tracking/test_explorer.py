@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from headway.people import sessions
 from headway.tracking import experiments, service
@@ -144,6 +144,42 @@ def test_columns_are_arranged_and_kept_in_the_address(tab: Page, site: dict[str,
     tab.reload()
     expect(tab.locator(".runs-table colgroup")).to_be_attached()
     assert tab.locator(".runs-table thead").inner_text() == before
+
+
+def test_rows_that_arrive_leave_the_open_menu_and_the_focus(tab: Page, site: dict[str, Any]) -> None:
+    rows = open_runs(tab, site)
+    held: list[Route] = []
+    tab.route("**/table?*", lambda route: held.append(route))
+    sort = tab.locator('th[data-col="metrics.auc"] .sort-button')
+    sort.focus()
+    with tab.expect_request("**/table?*"):
+        tab.keyboard.press("Enter")
+    tab.locator('th[data-col="params.lr"]').hover()
+    tab.locator('th[data-col="params.lr"] summary').click()
+    tab.route("**/table?*", lambda route: route.continue_())
+    while held:
+        held.pop().continue_()
+    expect(tab.locator('th[data-col="metrics.auc"]')).to_have_attribute("aria-sort", "descending")
+    expect(rows.first).to_contain_text("run-")
+    expect(tab.locator('th[data-col="params.lr"] summary')).to_be_focused()
+    tab.locator('th[data-col="params.lr"]').get_by_role("button", name="Hide", exact=True).click()
+    expect(tab.locator('th[data-col="params.lr"]')).to_have_count(0)
+
+
+def test_a_menu_stays_through_the_scroll_that_brought_it_into_view(tab: Page, site: dict[str, Any]) -> None:
+    open_runs(tab, site)
+    head = tab.locator('.runs-table th[data-col="params.model"]')
+    summary = head.locator("summary")
+    summary.click()
+    choice = head.get_by_role("button", name="Hide", exact=True)
+    expect(choice).to_be_visible()
+    tab.locator(".runs-scroll").evaluate(
+        "scroll => scroll.dispatchEvent(new Event('scroll'))"
+    )  # told late: nothing moved since
+    expect(choice).to_be_visible()
+    tab.set_viewport_size({"width": 420, "height": 700})
+    tab.locator(".runs-scroll").evaluate("scroll => { scroll.scrollLeft = 0; scroll.scrollLeft = 60; }")
+    expect(choice).to_be_hidden()
 
 
 def test_a_filter_is_completed_and_its_errors_are_pointed_at(tab: Page, site: dict[str, Any]) -> None:

@@ -25,25 +25,37 @@ document.addEventListener("click", (event) => {
   else if (!event.target.closest("#rail")) showRail(false);
 });
 
-// A menu in a table would be cut off at the edge of what scrolls; it is placed on the window instead.
+// A menu in a table would be cut off at the edge of what scrolls; it is placed on the window instead, and closed when its button moves away.
+const placed = new WeakMap(); // menu -> where its button was when it was placed
+
+const where = (menu) => menu.querySelector("summary").getBoundingClientRect();
+
 document.addEventListener(
   "toggle",
   (event) => {
     const menu = event.target;
-    if (!menu.matches?.("details.menu[open]") || !menu.closest(".table-scroll")) return;
+    if (!menu.matches?.("details.menu") || !menu.closest(".table-scroll")) return;
+    placed.delete(menu);
+    if (!menu.open) return;
     const items = menu.querySelector(".menu-items");
-    const button = menu.querySelector("summary").getBoundingClientRect();
+    const button = where(menu);
     items.style.position = "fixed";
     items.style.right = `${document.documentElement.clientWidth - button.right}px`;
     const below = button.bottom + items.offsetHeight + 8 < innerHeight;
     items.style.top = below ? `${button.bottom + 4}px` : `${Math.max(4, button.top - items.offsetHeight - 4)}px`;
+    placed.set(menu, button);
   },
   true,
 );
 document.addEventListener(
   "scroll",
   (event) => {
-    for (const menu of document.querySelectorAll(".table-scroll details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+    for (const menu of document.querySelectorAll(".table-scroll details.menu[open]")) {
+      // a scroll is told a frame late: the one that brought the button into view must not close the menu that was opened since
+      const [then, now] = [placed.get(menu), where(menu)];
+      const moved = then && (Math.abs(now.top - then.top) > 1 || Math.abs(now.left - then.left) > 1);
+      if (moved && !menu.contains(event.target)) menu.open = false;
+    }
   },
   true,
 );

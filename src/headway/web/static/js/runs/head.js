@@ -4,6 +4,7 @@ import { isNumber } from "./cells.js";
 import { LEAST, sideOf, sorting } from "./columns.js";
 
 const SIDES = [["last", "Last value"], ["best", "Best value"], ["min", "Lowest value"], ["max", "Highest value"]];
+const CONTROLS = "button, summary, input";
 
 /** `on`: sort(id, direction, more), replace(id, other), pin(id), hide(id), group(id), width(id, px), move(id, before), all(checked). */
 export function head(thead, columns, state, on) {
@@ -12,8 +13,31 @@ export function head(thead, columns, state, on) {
   const row = make("tr", { "aria-rowindex": 1 }, make("th", { class: "pick" }, box));
   for (const one of columns) row.append(cell(one, state, on));
   row.append(make("th", { class: "filler" }));
+  const used = inUse(thead);
   thead.replaceChildren(row);
+  resume(thead, used);
   return box;
+}
+
+/** What a person is at in the head: the column whose menu is open, and what has the focus. */
+function inUse(thead) {
+  const focused = thead.contains(document.activeElement) ? document.activeElement : null;
+  const within = focused?.closest("th");
+  return {
+    menu: thead.querySelector("details.menu[open]")?.closest("th").dataset.col,
+    column: within?.dataset.col,
+    control: within ? [...within.querySelectorAll(CONTROLS)].indexOf(focused) : -1,
+  };
+}
+
+/** Rows that arrive draw the head anew: the menu that is open stays open, and the focus stays where it was. */
+function resume(thead, { menu, column, control }) {
+  const find = (id) => id !== undefined && thead.querySelector(`th[data-col="${CSS.escape(id)}"]`);
+  const open = find(menu)?.querySelector?.("details.menu");
+  if (open) open.open = true;
+  const controls = find(column)?.querySelectorAll?.(CONTROLS) ?? [];
+  const place = open ? control : Math.min(control, 1); // a menu that a choice closed: its button
+  controls[place]?.focus({ preventScroll: true });
 }
 
 function cell(column, state, on) {
