@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from headway.capture.redact import HIDDEN, redact_code, secret_name
+from headway.capture.redact import HIDDEN, redact, redact_code, secret_name
 
-from .conftest import Run
+from .conftest import SOURCE, Run
 
 PLANTED = {
     "password": "Tr0ub4dor-and-3",
@@ -109,6 +111,31 @@ def test_code_is_kept_without_its_secrets(line: str) -> None:
 )
 def test_names_that_only_look_like_secrets(name: str) -> None:
     assert not secret_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["AWS_SESSION_TOKEN", "session_token", "loginToken", "api_keys", "apiKey", "dbPassword", "connectionString", "X-Auth-Token",
+     "http.cookie", "GH_ACCESS_KEY", "admin_token"],
+)  # fmt: skip
+def test_names_of_secrets(name: str) -> None:
+    assert secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["github", "openai", "jwt", "aws"])
+def test_one_secret_in_a_long_list_is_hidden(name: str) -> None:
+    words = [f"package-{n}==1.0" for n in range(30)]
+    assert redact([*words, PLANTED[name], *words]) == [*words, HIDDEN, *words]
+
+
+def test_texts_without_secrets_need_no_regular_expressions() -> None:
+    """Their module takes longer to import than capture to start."""
+    lines = ["import sys", f"sys.path.insert(0, {str(SOURCE)!r})", "from headway.capture import redact",
+             "texts = ['scikit-learn==1.5', 'task_1 disk-22 loss 0.5', 'accuracy 0.91'] * 9",
+             "assert redact.redact(texts, 'n_keys') == texts and redact.redact_code('loss = 0.5') == 'loss = 0.5'",
+             "assert redact.secret_name('API_KEY') and not redact.secret_name('max_tokens')",
+             "sys.exit('re' in sys.modules)"]  # fmt: skip
+    assert subprocess.run([sys.executable, "-I", "-S", "-c", "\n".join(lines)], check=False).returncode == 0
 
 
 def test_the_corpus_is_planted(tmp_path: Path) -> None:

@@ -1,17 +1,61 @@
 """What a call reads, told from its byte code: the names in it, and the variables of the loops around it.
 
-Parsing a file takes tens of milliseconds on the user's thread; one code object's instructions take less than one.
+Parsing a file takes tens of milliseconds on the user's thread; one code object's instructions take less than one. They are read
+without the module `dis`, whose import takes longer than the whole start of capture.
 """
 
 from __future__ import annotations
 
-import bisect
-import dis
-from types import CodeType
+from opcode import EXTENDED_ARG, HAVE_ARGUMENT, hasfree, haslocal, hasname, opname
 
-__all__ = ["Calls", "Loops"]
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType
+    from typing import Any
+
+__all__ = ["Calls", "Loops", "instructions"]
 
 Span = tuple[int, int, int, int]  # line, column, end line, end column
+
+_VARIABLES = frozenset((*haslocal, *hasfree))
+_PAIRS = frozenset(
+    n for n in haslocal if opname[n].count("_FAST") == 2
+)  # of Python 3.13: two variables in one instruction
+_GLOBALS = frozenset(n for n in hasname if not opname[n].endswith(("ATTR", "METHOD")) or opname[n] == "STORE_ATTR")
+_FLAGGED = opname.index("LOAD_GLOBAL")  # the lowest bit of its argument is no part of the name's number
+_ADD_IN_PLACE = 13  # the argument of BINARY_OP
+
+
+def instructions(code: CodeType) -> Iterator[tuple[int, str, Any, Span | None]]:
+    """(offset, name, value, span) of each instruction, as `dis` tells them.
+
+    The value is a variable's name, a tuple of two, the offset that a loop's jump goes to, else the argument; None without one.
+    """
+    data, spans = code.co_code, list(code.co_positions())
+    variable, names = code._varname_from_oparg, code.co_names  # type: ignore[attr-defined]
+    end, at, high = len(data), 0, 0
+    while at < end:
+        offset, number = at, data[at]
+        argument = data[at + 1] | high
+        high = argument << 8 if number == EXTENDED_ARG else 0
+        at += 2
+        while at < end and not data[at]:  # its caches
+            at += 2
+        name = opname[number]
+        value: Any = argument if number >= HAVE_ARGUMENT else None
+        if number in _PAIRS:
+            value = (variable(argument >> 4), variable(argument & 15))
+        elif number in _VARIABLES:
+            value = variable(argument)
+        elif number in _GLOBALS:
+            value = names[argument >> 1 if number == _FLAGGED else argument]
+        elif name == "FOR_ITER":
+            value = at + 2 * argument
+        elif name.startswith("JUMP_BACKWARD"):
+            value = at - 2 * argument
+        line, end_line, column, end_column = spans[offset // 2]
+        yield offset, name, value, None if line is None else (line, column or 0, end_line or 0, end_column or 0)
 
 
 class Calls:
@@ -25,13 +69,10 @@ class Calls:
         loop: list[str] | None = None
         wanted = 0
         inplace = False
-        for instruction in dis.get_instructions(code):
-            name, value, at = instruction.opname, instruction.argval, instruction.offset
-            where = instruction.positions
-            span = None if where is None or where.lineno is None else _span(where)
+        for at, name, value, span in instructions(code):
             if span is not None:
                 self._spans[at] = span
-                if name.startswith("LOAD_") and name not in ("LOAD_CONST", "LOAD_ATTR", "LOAD_METHOD"):
+                if name.startswith("LOAD_") and name != "LOAD_CONST":
                     for read in value if isinstance(value, tuple) else (value,):
                         if isinstance(read, str):
                             self._loads.append((at, span, read))
@@ -50,8 +91,7 @@ class Calls:
                     loop = None
             elif inplace and name.startswith("STORE_") and isinstance(value, str):
                 self._counters.add(value)
-            inplace = name == "BINARY_OP" and instruction.argrepr == "+="
-        self._offsets = list(self._spans)
+            inplace = name == "BINARY_OP" and value == _ADD_IN_PLACE
 
     def span(self, offset: int) -> Span | None:
         """The position in the source of the instruction at an offset."""
@@ -59,8 +99,9 @@ class Calls:
 
     def _start(self, offset: int) -> int:
         """The instruction that an offset lies in: while it calls a Python function, its inline caches are counted in."""
-        position = bisect.bisect_right(self._offsets, offset) - 1
-        return self._offsets[position] if position >= 0 else offset
+        while offset > 0 and offset not in self._spans:
+            offset -= 2
+        return offset
 
     def names(self, offset: int) -> tuple[str, ...]:
         """The names read in the call at an offset, then the loops' variables, innermost first, then counters."""
@@ -86,11 +127,9 @@ class Loops:
         self._lines: dict[int, int] = {}
         self._counters: dict[int, tuple[str, ...]] = {}
         head: int | None = None
-        for instruction in dis.get_instructions(code):
-            name, value, at = instruction.opname, instruction.argval, instruction.offset
-            where = instruction.positions
-            if where is not None and where.lineno is not None:
-                self._lines[at] = where.lineno
+        for at, name, value, span in instructions(code):
+            if span is not None:
+                self._lines[at] = span[0]
             if name.startswith("STORE_") and name not in ("STORE_SUBSCR", "STORE_ATTR", "STORE_SLICE"):
                 for stored in value if isinstance(value, tuple) else (value,):
                     if isinstance(stored, str) and not (name == "STORE_FAST_LOAD_FAST" and stored is not value[0]):
@@ -119,10 +158,6 @@ class Loops:
         inner = [(s, e) for s, e in self._ranges if start < s and e < end]
         found = {n: None for at, n in self._stores if start < at <= end and not any(s <= at <= e for s, e in inner)}
         return [n for n in found if n not in self.counters(start)]
-
-
-def _span(where: dis.Positions) -> Span:
-    return (where.lineno or 0, where.col_offset or 0, where.end_lineno or 0, where.end_col_offset or 0)
 
 
 def _within(inner: Span, outer: Span) -> bool:

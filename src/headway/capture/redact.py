@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 TYPE_CHECKING = False  # neither `typing` nor `re` is imported into the user's process for nothing
 if TYPE_CHECKING:
     import re
+    from collections.abc import Sequence
     from typing import Any
 
 __all__ = ["HIDDEN", "redact", "redact_argv", "redact_code", "secret_held", "secret_name"]
 
 HIDDEN = "[redacted]"
 
-# Each rule has marks: a text without any of them can't match, and no regular expression is compiled or run for it.
+# A name without any of the marks is no secret's, and a text without a shape's marks holds none of that shape: most programs need
+# no regular expression, whose module takes longer to import than capture to start.
 _NAME_MARKS = (
     "key",
     "token",
@@ -28,15 +31,30 @@ _NAME_MARKS = (
     "bearer",
     "cookie",
 )
-_NAME = (
-    r"(?i)(?:^|[_\W])(?:api_?keys?|access_?keys?|secret_?keys?|private_?keys?|auth_?keys?|api_?tokens?|key|token|auth|passwords?|passwd|"
-    r"passw|pwd|passphrase|secrets?|credentials?|creds?|dsn|connection_?string|bearer|cookies?)(?:$|[_\W])"
-)
-_CAMEL = r"(?<=[a-z0-9])(?=[A-Z])"
-_SHAPE_MARKS = (
-    "eyJ", "AKIA", "ASIA", "-----BEGIN", "gh", "github_pat", "glpat", "xox", "hf_", "hf-", "sk_", "sk-", "pk_", "pk-",
-    "rk_", "rk-", "hw_", "hw-", "npm_", "npm-", "pypi", "AIza", "earer", "EARER",
+_KEYS_OF = ("api", "access", "secret", "private", "auth")
+# A name is a secret's by one of its words, or by two in a row.
+_WORDS = frozenset(
+    ("key", "token", "auth", "password", "passwords", "passwd", "passw", "pwd", "passphrase", "secret", "secrets", "credential",
+     "credentials", "cred", "creds", "dsn", "bearer", "cookie", "cookies", "connectionstring", "apitoken", "apitokens",
+     *(f"{of}{key}" for of in _KEYS_OF for key in ("key", "keys")))
 )  # fmt: skip
+_PAIRS = frozenset([("api", "tokens"), ("connection", "string"), *((of, "keys") for of in _KEYS_OF)])
+# Words before `token` in names of sampling and sequence models that only look like secrets: `max_new_tokens`, `pad_token_id`.
+_COUNTED = frozenset(("max", "min", "num", "n", "new", "pad", "eos", "bos", "unk", "mask", "sep", "cls", "total"))
+_INNOCENT_PAIRS = frozenset([("token", "per"), ("tokens", "per"), ("key", "dim"), ("keys", "dim"), ("n", "keys")])
+_PREFIXES = ("ghp", "gho", "ghs", "ghu", "ghr", "github_pat", "glpat", "xoxa", "xoxb", "xoxp", "xoxr", "hf", "sk", "pk", "rk",
+             "hw", "npm", "pypi")  # fmt: skip
+_SHAPE_MARKS = (
+    "eyJ",
+    "AKIA",
+    "ASIA",
+    "-----BEGIN",
+    "AIza",
+    "earer",
+    "EARER",
+    *(f"{p}{sign}" for p in _PREFIXES for sign in "_-"),
+)
+_SHORTEST = 16  # characters of a secret after its mark
 _SHAPES = (
     r"(?s)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # JWT
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
@@ -54,12 +72,6 @@ _TRIPLE = "(?s)" + _NAMED + r"""(\"{3}|'{3})(.+?)\4"""
 # `add_argument("--api-key", default="...")`, `os.environ.setdefault("TOKEN", "...")`: what follows a secret's name on its line.
 _KEYED = r"""((?:"|')-{0,2}([A-Za-z_][\w-]*)(?:"|'))([^\n]*)"""
 _LITERAL = r"""([bBrRuUfF]{0,2})("|')(?:(?!\2)[^\n]){3,}\2"""
-# Names of sampling and sequence models that only look like secrets.
-_INNOCENT = (
-    r"(?i)(?:max|min|num|n|new|pad|eos|bos|unk|mask|sep|cls|total)_?(?:new_?)?tokens?(?:_?ids?)?$"
-    r"|tokens?_per|keys?_?dim|n_?keys"
-)
-
 _values: tuple[str, ...] | None = None
 _known: dict[str, bool] = {}
 _compiled: dict[str, re.Pattern[str]] = {}
@@ -88,8 +100,23 @@ def _secret_name(name: str) -> bool:
     small = name.lower()
     if not any(mark in small for mark in _NAME_MARKS):
         return False
-    words = _re(_CAMEL).sub("_", name)
-    return bool(_re(_NAME).search(words)) and not _re(_INNOCENT).search(words)
+    words = _words(name)
+    pairs = list(pairwise(words))
+    if _WORDS.isdisjoint(words) and _PAIRS.isdisjoint(pairs):
+        return False
+    told = words[:-1] if words[-1] in ("id", "ids") else words
+    counts = len(told) > 1 and told[-1] in ("token", "tokens") and told[-2] in _COUNTED
+    return not counts and _INNOCENT_PAIRS.isdisjoint(pairs)
+
+
+def _words(name: str) -> list[str]:
+    """`maxNewTokens`, `max_new_tokens` -> max, new, tokens."""
+    found, before = "", ""
+    for sign in name:
+        camel = sign.isupper() and (before.islower() or before.isdigit())
+        found += f" {sign}" if camel else sign if sign.isalnum() else " "
+        before = sign
+    return found.lower().split()
 
 
 def secret_held(name: str, value: Any) -> bool:
@@ -122,11 +149,33 @@ def _clean(value: str) -> str:
     for secret in _of_environment():
         if secret in value:
             value = value.replace(secret, HIDDEN)
-    if any(mark in value for mark in _SHAPE_MARKS):
+    if _may_be_shaped(value):
         value = _re(_SHAPES).sub(HIDDEN, value)
     if "://" in value:
         value = _re(_QUERY).sub(rf"\1{HIDDEN}", _re(_USERINFO).sub(rf"\1{HIDDEN}@", value))
     return value
+
+
+def _may_be_shaped(value: str) -> bool:
+    """Whether a shape's mark stands at the start of a word and goes on: in `sk-0123456789abcdef`, not in `task-1`."""
+    for mark in _SHAPE_MARKS:
+        at = value.find(mark)
+        while at >= 0:
+            if mark[-1] not in "_-":
+                return True
+            before, after = value[max(at - 1, 0) : at], value[at + len(mark) : at + len(mark) + _SHORTEST]
+            if len(after) == _SHORTEST and " " not in after and not (before.isalnum() or before == "_"):
+                return True
+            at = value.find(mark, at + 1)
+    return False
+
+
+def _are_plain(values: Sequence[Any], name: str) -> bool:
+    """Whether many texts hold no secret: what holds none in one holds none in any."""
+    if len(values) < 8 or (name and secret_name(name)) or set(map(type, values)) != {str}:
+        return False
+    text = "\n".join(values)
+    return _clean(text) == text
 
 
 def redact(value: Any, name: str = "") -> Any:
@@ -136,7 +185,7 @@ def redact(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
         return {k: redact(v, str(k)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [redact(v, name) for v in value]
+        return list(value) if _are_plain(value, name) else [redact(v, name) for v in value]
     return value
 
 
