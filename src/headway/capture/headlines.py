@@ -15,7 +15,7 @@ from headway.capture.results import Results
 __all__ = ["headlines"]
 
 _MAIN = ("rsquared", "deviance", "prsquared", "aic")  # what a fit is judged by, the first that it has
-_FEW, _SOME = 3, 6  # fits: of so many a summary that is shown counts whole; each tells its AIC, too
+_SOME = 6  # fits: of more, each tells what is read of it, and its headline where a summary is shown
 
 
 def headlines(results: Results) -> None:
@@ -39,12 +39,12 @@ def _kept(names: set[str], looks: _Looks, file: str, line: int, fits: int) -> se
     asked = looks.asked(file, line)
     main = next(name for name in (*_MAIN, "llf") if name in names)
     read = names & (looks.all if asked is None else asked)
-    shown = "summary" in (looks.all if asked is None else asked)
+    shown = "summary" in (looks.all if asked is None else asked) and not (asked is None and read)
     if fits > _SOME and not shown:
         return read
-    if read or fits > _SOME:
-        return read | {main}
-    return {main, "aic", "bic", "llf"} if fits <= _FEW and shown else {main, "aic"}
+    if fits <= _SOME and shown:  # what its summary has at its head
+        return read | ({main, "llf"} if main == "deviance" else {main, "aic", "bic", "llf"})
+    return read | {main} if read or fits > _SOME else {main, "aic"}
 
 
 class _Looks:

@@ -203,7 +203,7 @@ def is_metric_name(name: str) -> bool:
     if joined in ("r2", "rsquared", "coefficientofdetermination"):
         return True
     return any(w in _METRIC or w.rstrip("0123456789") in _METRIC for w in found) or joined.endswith(
-        ("loss", "acc", "accuracy", "error", "score", "mse", "rmse", "cost")
+        ("loss", "acc", "accuracy", "error", "score", "mse", "rmse", "cost", "pvalue")
     )
 
 

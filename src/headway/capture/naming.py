@@ -48,7 +48,11 @@ def core_name(node: ast.AST | None) -> str:
         case ast.UnaryOp():
             return core_name(node.operand)
         case ast.Compare(left=left, ops=[ast.Eq()], comparators=[right]):
-            sides = [n.id for n in (left, right) if isinstance(n, ast.Name)]
+            sides = [
+                n.id if isinstance(n, ast.Name) else n.attr
+                for n in (left, right)
+                if isinstance(n, (ast.Name, ast.Attribute))
+            ]
             return "accuracy" if any(map(is_prediction_name, sides)) and any(map(is_truth_name, sides)) else ""
     return ""
 

@@ -93,7 +93,8 @@ def _hook_base(session: Session, module: ModuleType) -> None:
             method = cls.__dict__.get(name)
             if isinstance(method, FunctionType) and not hasattr(method, "__headway__"):
                 leave = _leaves.get(name, _leave_fit)
-                enter = functools.partial(outermost, session)
+                # a library that scores on its own account has another result in mind, as `model.aic(X)` has
+                enter = functools.partial(direct if name == "score" else outermost, session)
                 wrapped = wrap(method, source, enter, functools.partial(leave, session))
                 wrapped.__headway__ = True  # type: ignore[attr-defined]
                 setattr(cls, name, Method(method, wrapped) if cls.__module__ == "__main__" else wrapped)
