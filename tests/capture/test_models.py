@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 
 from headway import bundle
 
-from .conftest import Done, Run
+from .conftest import SOURCE, Done, Run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # mlflow's own, and those of old pickles' friends
 
@@ -151,3 +154,59 @@ def test_the_manifest_is_json_and_names_the_versions(trained: Done) -> None:
     manifest = json.loads((folder / "MLmodel").read_text())
     assert manifest["metadata"]["headway"]["class"] == "sklearn.pipeline.Pipeline"
     assert "scikit-learn" in manifest["metadata"]["headway"]["versions"]
+
+
+OWN = """
+import numpy as np
+from helper import scaled
+class Line:
+    def __init__(self, lr=0.5): self.lr = lr
+    def fit(self, X, y):
+        self.w = np.zeros(X.shape[1])
+        for _ in range(20): self.w -= self.lr * X.T @ (X @ self.w - y) / len(y)
+    {method}(self, X): return scaled(X) @ self.w
+def main():
+    X = np.eye(3); model = Line(); model.fit(X, np.ones(3))
+    print("mse", float(np.mean((scaled(X) @ model.w - 1) ** 2)))
+{call}
+"""
+CLEAN = """
+import sys, numpy
+from pathlib import Path
+from headway.modelserver.loading import load
+print(load(Path(sys.argv[1])).methods["predict"](numpy.eye(3)).round(3).tolist())
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [
+        ("def predict", "main()"),
+        ("def forward", "main()"),
+        ("def __call__", "main()"),
+        ("def predict", "X = np.eye(3); model = Line(); model.fit(X, np.ones(3))"),
+    ],
+)
+def test_an_object_of_a_plain_class_is_saved_with_the_code_it_needs(method: str, call: str, run: Run) -> None:
+    helper = {"helper.py": "from more import one\ndef scaled(X): return X * one\n", "more.py": "one = 1.0\n"}
+    done = run(OWN.replace("{method}", method).replace("{call}", call), files=helper)
+    assert (done.code, done.err, done.record["notes"]) == (0, "", [])
+    [model] = done.record["models"]
+    assert (model["class"], model["library"]) == ("Line", "user")
+    keep = {"PYTHONPATH": str(SOURCE), "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", CLEAN, model["folder"]]
+    told = subprocess.run(command, env=keep, cwd="/", capture_output=True, text=True, check=True)
+    assert json.loads(told.stdout) == pytest.approx([0.98] * 3, abs=0.05)
+
+
+def test_what_no_other_process_could_read_is_said_and_not_saved(run: Run) -> None:
+    done = run("""
+        import threading
+        class Held:
+            def __init__(self): self.lock = threading.Lock()
+            def fit(self): self.mean = 1.0
+            def predict(self, x): return self.mean
+        held = Held(); held.fit()
+        """)
+    assert [m["folder"] for m in done.record["models"]] == [None]
+    assert [n for n in done.record["notes"] if "Held was not saved: TypeError" in n]

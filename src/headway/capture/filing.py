@@ -16,6 +16,7 @@ from headway.capture.wire import Refused, artifact_path
 __all__ = ["artifacts", "models"]
 
 FILE_LIMIT = 200 * 1024**2
+CHECKPOINTS = 10
 
 
 def models(out: Outbox, record: dict[str, Any]) -> None:
@@ -82,6 +83,7 @@ def artifacts(out: Outbox, record: dict[str, Any]) -> None:
         rows = {"columns": table["columns"], "data": table["data"]}
         out.upload(f"headway/tables/{number:02d}-{name}.json", json.dumps(rows, default=str).encode())
     _figures(out, record)
+    _checkpoints(out, record)
     slim = {**record, "code": [{k: v for k, v in c.items() if k != "text"} for c in record["code"]]}
     slim["tables"] = [{k: v for k, v in t.items() if k != "data"} for t in record["tables"]]
     slim["refused"] = out.sent.refused
@@ -98,6 +100,15 @@ def _figures(out: Outbox, record: dict[str, Any]) -> None:
             name = unused(figure.get("name") or Path(figure["path"]).stem, names)
             names[name] = figure["artifact"] = f"headway/figures/{name}{path.suffix}"
             out.upload(figure["artifact"], path.read_bytes())
+
+
+def _checkpoints(out: Outbox, record: dict[str, Any]) -> None:
+    """The last model files that the program wrote itself, as they lie in its folder: `checkpoints/best.pt`."""
+    for file in record["checkpoints"][-CHECKPOINTS:]:
+        path = Path(file["path"])
+        if path.is_file() and path.stat().st_size <= FILE_LIMIT and not path.name.endswith(".onnx"):
+            file["artifact"] = "checkpoints/" + re.sub(r"[^A-Za-z0-9_./=-]+", "_", file["name"])
+            out.upload_file(file["artifact"], path)
 
 
 def _kept(out: Outbox, path: str) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headway.capture import environment
+from headway.capture import custom, environment
 from headway.capture.pickling import Pickled, pickled
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from headway.capture.session import Session
 
-__all__ = ["Saver", "native", "predictable", "saver"]
+__all__ = ["Saver", "asked", "native", "predictable", "saver"]
 
 
 @dataclass
@@ -65,12 +65,20 @@ _NATIVE = {
 }  # fmt: skip
 
 
-def predictable(model: Any) -> bool:
+def predictable(model: Any, library: str) -> bool:
     """Whether there is something to deploy; a clustering without `predict` has nothing."""
-    return native(model) == "torch" or callable(getattr(model, "predict", None))
+    return native(model) == "torch" or asked(model, library) is not None
 
 
-def saver(model: Any, session: Session) -> Saver:
+def asked(model: Any, library: str) -> str | None:
+    """The method that predicts: `predict`, and of a class that the user wrote (`library` is "user") what stands for it."""
+    names = ("predict", "forward", "__call__") if library == "user" else ("predict",)
+    return next((n for n in names if callable(getattr(model, n, None))), None)
+
+
+def saver(model: Any, session: Session, library: str) -> Saver:
+    if library == "user":
+        return _own(model, session)
     library = native(model)
     made = _SAVERS.get(library)
     return made(model, session) if made is not None else _any(model, session)
@@ -152,18 +160,26 @@ def _parts(found: Any) -> Any:
 
 
 def _keras(model: Any, session: Session) -> Saver:
-    def write(folder: Path) -> None:
-        (folder / "data").mkdir()
-        model.save(folder / "data" / "model.keras")
-        (folder / "data" / "keras_module.txt").write_text("keras", encoding="utf-8")
-        (folder / "data" / "save_format.txt").write_text("keras", encoding="utf-8")
-
+    """Keras' own file. Classes and functions of the user's that it names go along beside it (`custom.py`)."""
     keras: Any = sys.modules["keras"]
+    own = custom.objects(model, session)
+    found = pickled(own, session, by_value=any(v.__module__ == "__main__" for v in own.values())) if own else None
+
+    def write(folder: Path) -> None:
+        data = folder / "data"
+        data.mkdir()
+        model.save(data / "model.keras")
+        (data / "keras_module.txt").write_text("keras", encoding="utf-8")
+        (data / "save_format.txt").write_text("keras", encoding="utf-8")
+        if found is not None:
+            found.dump(data / "custom_objects.pkl")
+
     backend = str(keras.backend.backend())
+    modules = {"keras", "numpy", {"torch": "torch", "jax": "jax"}.get(backend, "tensorflow")}
     return Saver(
         "keras", "data", environment.version("keras"), write, {"keras_backend": backend, "save_exported_model": False},
-        {"keras", "numpy", {"torch": "torch", "jax": "jax"}.get(backend, "tensorflow")},
-        predict=lambda _, sample: model.predict_on_batch(sample),
+        modules | (found.modules if found else set()), found.code if found else (),
+        lambda _, sample: custom.answers(model, sample),
     )  # fmt: skip
 
 
@@ -174,6 +190,13 @@ def _any(model: Any, session: Session) -> Saver:
         "sklearn", "model.pkl", version, lambda f: found.dump(f / "model.pkl"),
         {"serialization_format": "cloudpickle" if found.by_value else "pickle"}, found.modules, found.code,
     )  # fmt: skip
+
+
+def _own(model: Any, session: Session) -> Saver:
+    """A pickle, which is all there is: its class by value, or with the local modules that it needs."""
+    saver = _any(model, session)
+    saver.options["predict_fn"] = asked(model, "user")
+    return saver
 
 
 _SAVERS = {

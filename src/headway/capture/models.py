@@ -58,6 +58,7 @@ class Models:
         self.before_first: list[Callable[[], None]] = []
         self.before_save: list[Callable[[], None]] = []
         self.pending: dict[int, Callable[[], None]] = {}  # what is to be told of a line before the saving
+        self._own: dict[tuple[str, str, str], Fitted] = {}  # of the user's own classes, by file, function and class
         self._count = 0
 
     @staticmethod
@@ -70,7 +71,7 @@ class Models:
         light: bool = True,
     ) -> int:  # fmt: skip
         """Remembers a model at its fit; its number. One that is not `light` is not kept alive for its saving."""
-        if not self._count:
+        if not self._all:
             # Libraries end in the order opposite to their start: what they need to save a model still stands then.
             atexit.register(self._at_exit)
         for step in self.before_first:
@@ -90,6 +91,20 @@ class Models:
         self._all[known] = Fitted(known, fact["cls"], fact["type"], site.id, library, model, sample, light)
         return known
 
+    def own(self, model: Any, file: str, function: str) -> None:
+        """Remembers an object of a class that the user wrote and no library knows; the last one of a function's.
+
+        Nothing tells when it has learned: it is saved at the end of the program alone, as it is then.
+        """
+        kind = type(model)
+        key = (file, function, kind.__name__)
+        known = self._own.get(key)
+        if (known is not None and known.model() is model) or len(self._own) >= COUNT_LIMIT or hasattr(kind, "__del__"):
+            return
+        self._count += known is None
+        number = self._count if known is None else known.id
+        self._own[key] = Fitted(number, kind.__name__, "predictor", -1, "user", model, None)
+
     def learned_more(self, number: int, sample: Any) -> None:
         """A model that goes on learning is to be saved (again), with these inputs as its examples."""
         fitted = self._all.get(number)
@@ -103,13 +118,23 @@ class Models:
                 return fitted.id
         return None
 
+    def class_of(self, number: int) -> str:
+        return self._all[number].cls
+
+    def alive(self) -> list[tuple[int, Any]]:
+        """The models that still live, with their numbers."""
+        return [(f.id, m) for f in list(self._all.values())[-200:] if (m := f.model()) is not None]
+
     def _at_exit(self) -> None:
         session = self._session
         if not session.ended and session.spool.role == "main" and os.getpid() == session.spool.pid:
             self.save()
 
-    def save(self) -> None:
-        """Saves what was fitted since the last time. Never raises; what could not be saved is a fact."""
+    def save(self, *, last: bool = False) -> None:
+        """Saves what was fitted since the last time. Never raises; what could not be saved is a fact.
+
+        The `last` time also objects of the user's own classes, but those that are built on a library and were seen so.
+        """
         pending, self.pending = list(self.pending.values()), {}
         for step in (*pending, *self.before_save):
             try:
@@ -118,7 +143,9 @@ class Models:
                 self._session.source("models").failed(error)
         newest = set(self._latest.values())
         waiting = [f for f in self._all.values() if not f.saved and f.id in newest and f.type == "predictor"]
-        for fitted in waiting[-COUNT_LIMIT:]:
+        known = {f.cls for f in self._all.values()}
+        own = [f for f in self._own.values() if not f.saved and f.cls not in known] if last else []
+        for fitted in [*waiting[-COUNT_LIMIT:], *own]:
             if self._spent > TIME_LIMIT_S:
                 self._session.fact("unsaved", id=fitted.id, cls=fitted.cls, why="saving the others took too long")
                 continue

@@ -136,3 +136,16 @@ class Outbox:
             self.sent.refused.append(f"{name}: {error}"[:500])
         self.sent.files[name] = digest
         self.save()
+
+    def upload_file(self, name: str, path: Path) -> None:
+        """As `upload`, of a file that need not fit into memory."""
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if not self.sent.root or self.sent.files.get(name) == digest:
+            return
+        try:
+            self.server.put(f"{self.sent.root}/{name}", path)
+        except Refused as error:
+            self.sent.refused.append(f"{name}: {error}"[:500])
+        self.sent.files[name] = digest
+        self.save()

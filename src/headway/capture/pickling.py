@@ -59,12 +59,14 @@ class Pickled:
         return _Limited(stream)
 
 
-def pickled(model: Any, session: Session, *, arrays_apart: Callable[[Any], bool] | None = None) -> Pickled:
+def pickled(
+    model: Any, session: Session, *, arrays_apart: Callable[[Any], bool] | None = None, by_value: bool = False
+) -> Pickled:
     """Looks at what a pickle of `model` would refer to. `arrays_apart(value)`: bulk data that needs no look.
 
     Raises TooLarge, and what the model's own code raises.
     """
-    by_value = type(model).__module__ == "__main__"
+    by_value = by_value or type(model).__module__ == "__main__"
     try:
         modules = _modules_of(model, arrays_apart)
     except TooLarge:
@@ -72,17 +74,75 @@ def pickled(model: Any, session: Session, *, arrays_apart: Callable[[Any], bool]
     except Exception:  # a lambda or a local function: only by value
         modules, by_value = {type(model).__module__, "numpy"}, True
     by_value = by_value or "__main__" in modules
-    code: list[tuple[str, Path]] = []
-    for name in sorted(modules):
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if name != "__main__" and isinstance(file, str) and session.sites.is_user(file):
-            code += _with_packages(name, Path(file))
-    roots = {m.split(".")[0] for m in modules if m not in ("__main__", "builtins")}
+    if by_value:
+        modules |= _modules_of_main(list(model.values()) if type(model) is dict else [type(model)])
+    code, imported = _local_code(modules, session)
+    roots = {m.split(".")[0] for m in modules | imported if m not in ("__main__", "builtins")}
     if by_value:
         roots.add(str(_cloudpickle().__name__).split(".")[0])
-    return Pickled(
-        model, roots - {n.split("/")[0].removesuffix(".py") for n, _ in code}, by_value, tuple(dict(code).items())
-    )
+    own = {n.split("/")[0].removesuffix(".py") for n, _ in code}
+    return Pickled(model, roots - own, by_value, tuple(code))
+
+
+def _modules_of_main(start: list[Any]) -> set[str]:
+    """The modules that these classes and functions of the script speak of, and what of the script they use in turn."""
+    main = vars(sys.modules["__main__"])
+    found: set[str] = set()
+    seen: set[int] = set()
+    waiting = list(start)
+    while waiting:
+        value = waiting.pop()
+        module = value.__name__ if type(value) is ModuleType else getattr(value, "__module__", None)
+        if id(value) in seen or not isinstance(module, str):
+            continue
+        seen.add(id(value))
+        found.add(module)
+        if module == "__main__":
+            inner = list(vars(value).values()) if isinstance(value, type) else [value]
+            functions = [f for v in inner if type(f := getattr(v, "__func__", v)) is FunctionType]
+            waiting += [main[n] for f in functions for n in f.__code__.co_names if n in main]
+            waiting += [b for b in value.__mro__[1:] if b is not object] if isinstance(value, type) else []
+    return found - {"__main__", "builtins"}
+
+
+def _local_code(modules: set[str], session: Session) -> tuple[list[tuple[str, Path]], set[str]]:
+    """(the user's own modules among these and those that they import, as files; the modules that their code imports)."""
+    files: dict[str, Path] = {}
+    imported: set[str] = set()
+    waiting = sorted(modules - {"__main__"})
+    while waiting:
+        name = waiting.pop()
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if not isinstance(file, str) or not session.sites.is_user(file):
+            continue
+        for relative, path in _with_packages(name, Path(file)):
+            if relative not in files:
+                files[relative] = path
+                names = _imports(path, relative)
+                imported |= names
+                waiting += sorted(names)
+    return sorted(files.items()), {m for m in imported if m in sys.modules}
+
+
+def _imports(path: Path, relative: str) -> set[str]:
+    """The modules that a file imports, wherever it does."""
+    import ast
+
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return set()
+    package = relative.split("/")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            found.add(base)
+            found.update(f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in sys.modules)
+    return found - {""}
 
 
 def _cloudpickle() -> Any:

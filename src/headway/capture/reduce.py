@@ -15,7 +15,7 @@ from headway.capture.callers import Callers
 from headway.capture.headlines import headlines
 from headway.capture.literals import Literals
 from headway.capture.merging import Candidate, as_metric, merged, named
-from headway.capture.objects import named_models
+from headway.capture.objects import checkpoint, files_of, graphs, named_models
 from headway.capture.parameters import Parameters
 from headway.capture.program import CELLS, MODULE, Place, Program
 from headway.capture.reach import Reach
@@ -51,6 +51,7 @@ class _Reduction:
         self.studies: list[dict[str, Any]] = []
         self.tables: list[dict[str, Any]] = []
         self.objects: dict[str, dict[str, Any]] = {}
+        self.files: dict[str, dict[str, Any]] = {}
         self.main = next((str(f.get("main") or "") for f in self.facts if f["k"] == "start"), "")
         for fact in self.facts:
             if fact["k"] == "source":
@@ -74,6 +75,7 @@ class _Reduction:
             "params": {p.name: {"value": p.value, "witnesses": p.witnesses} for p in self.parameters.found.values()},
             "metrics": {name: as_metric(group) for name, group in metrics.items()},
             "models": self._models(),
+            "checkpoints": list(self.files.values()),
             "trainings": self._trainings(),
             "studies": self.studies,
             "tables": self.tables,
@@ -278,6 +280,9 @@ class _Reduction:
             self.tables.append({"name": name, "file": site["file"], "line": site["at"][0], "columns": fact["columns"],
                                 "data": fact["data"]})  # fmt: skip
 
+    def _on_saved(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
+        checkpoint(self.files, fact, site)
+
     def _on_figure(self, fact: dict[str, Any], site: dict[str, Any]) -> None:
         self.figures.append({"path": fact["path"], "how": fact["how"], "file": site.get("file"), "cell": fact.get("cell"),
                              "name": fact.get("name"), "line": (site.get("at") or [0])[0]})  # fmt: skip
@@ -313,12 +318,15 @@ class _Reduction:
                         or fit["class"],  # "Ridge" tells more than "Pipeline"
                         "configurations": _configurations(same),
                         "folder": model.get("folder"),
+                        "files": files_of(self.files.values(), {f["object"] for f in same}),
                         "training": training["id"],
                         "file": training["file"],
                         "line": training["line"],
                     }
                 )
-        return found + named_models(self.objects.values(), {m["class"] for m in found})
+        folders = {f["cls"]: f["folder"] for f in saved.values()}
+        found += graphs(f for f in self.facts if f["k"] == "graph")
+        return found + named_models(self.objects.values(), {m["class"] for m in found}, folders)
 
     def _trainings(self) -> list[dict[str, Any]]:
         found = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,13 +21,13 @@ from headway.capture.sources.estimators import deployable, weights
 if TYPE_CHECKING:
     from headway.capture.session import Session
 
-__all__ = ["save"]
+__all__ = ["keep_graph", "save"]
 
 
 def save(session: Session, fitted: Fitted) -> None:
     """Saves one model that still lives, and says where. Raises whatever the model's own code raises."""
     model = fitted.model()
-    if model is None or not formats.predictable(deployable(model)):
+    if model is None or not formats.predictable(deployable(model), fitted.library):
         return
     with _random_state_kept():
         folder, inner = _write(session, fitted, deployable(model))
@@ -37,8 +38,28 @@ def save(session: Session, fitted: Fitted) -> None:
     session.fact("model", id=fitted.id, s=fitted.site, cls=fitted.cls, inner=inner, folder=str(folder))
 
 
+def keep_graph(session: Session, path: str, cls: str) -> Path:
+    """An ONNX graph that the program wrote, as it is, as a bundle; with the file beside it that holds its weights."""
+    source = Path(path)
+    packages = environment.needed({"onnxruntime", "numpy"})
+    if not any(p.startswith("onnxruntime==") for p in packages):
+        packages.append("onnxruntime")  # it is not here: the newest that there is will read it
+
+    def write(folder: Path) -> None:
+        for file in (source, source.with_name(f"{source.name}.data")):
+            if file.is_file():
+                shutil.copyfile(file, folder / file.name)
+
+    version, python = environment.version("onnx"), sys.version.split()[0]
+    flavors = bundle.flavors("onnx", source.name, version=version, python=python)
+    manifest = bundle.Manifest(flavors=flavors, run_id=os.environ.get("HEADWAY_RUN"), headway={"class": cls or "onnx"})
+    folder = Path(session.spool.folder) / "models" / f"{os.getpid()}-{source.stem}-onnx"
+    bundle.write(folder, manifest, write, requirements=packages)
+    return folder
+
+
 def _write(session: Session, fitted: Fitted, model: Any) -> tuple[Path, str]:
-    saver = formats.saver(model, session)
+    saver = formats.saver(model, session, fitted.library)
     # A base class counts: xgboost's scikit-learn models can't be imported without scikit-learn, which it does not require.
     modules = saver.modules | {base.__module__ for base in type(model).__mro__ if base.__module__ != "__main__"}
     packages = environment.needed(modules | ({"pandas"} if hasattr(fitted.sample, "columns") else set()))

@@ -19,7 +19,7 @@ from headway.capture.values import held
 
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import FrameType
     from typing import Any
 
@@ -94,6 +94,13 @@ class Session:
             self.fact("names", file=file, fn=function, line=line, values=found, **more)
         for name, told in found.items():
             self.kept.keep((file, function, name), names[name], told, line)
+        self._own_models(names, found, file, function)
+
+    def _own_models(self, names: Mapping[str, Any], found: dict[str, Any], file: str, function: str) -> None:
+        """Objects that learn, of classes that the user wrote without a library's base class."""
+        for name, told in found.items():
+            if told.get("o", {}).get("kind") == "user" and not told["o"].get("holds") and name != "self":
+                self.models.own(names[name], file, function)
 
     def main_names(self, cell: int | None = None) -> None:
         """What the names of `__main__` hold now, where it changed since the last look."""
@@ -104,6 +111,7 @@ class Session:
         if main is None or self.namespace.off:
             return
         found = look(vars(main), self.sites)
+        self._own_models(vars(main), found, self.main_file, "<module>")
         changed = {k: v for k, v in found.items() if k not in self._seen or self._seen[k] != v}
         self._seen.update(changed)
         if changed:
@@ -128,7 +136,7 @@ class Session:
         if self.spool.role == "main":
             self._guarded(self._keep_script, self.namespace)
             self._guarded(self.main_names, self.namespace)
-            self._guarded(self.models.save, self.source("models"))
+            self._guarded(lambda: self.models.save(last=True), self.source("models"))
             for step in self.at_end:
                 self._guarded(step, self.source("end"))
         costs = {s.name: round(s.spent_ns / 1e6, 2) for s in self.sources.values() if s.spent_ns}

@@ -231,7 +231,9 @@ def _keras(folder: Path, manifest: Manifest, options: dict[str, Any]) -> Loaded:
         os.environ.setdefault("KERAS_BACKEND", backend)
     keras = importlib.import_module("keras")
     custom = data / "custom_objects.pkl"
-    model = keras.saving.load_model(path, custom_objects=_unpickle(custom) if custom.exists() else None)
+    own = _unpickle(custom) if custom.exists() else None
+    # It is asked, not trained further: a loss of the user's own need not be found, either.
+    model = keras.saving.load_model(path, custom_objects=own, compile=False)
 
     def predict(given: Any) -> Any:
         return model.predict_on_batch(given.to_numpy(dtype="float32") if hasattr(given, "to_numpy") else given)

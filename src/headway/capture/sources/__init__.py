@@ -25,6 +25,7 @@ _SOURCES: dict[str, tuple[str, ...]] = {
     "lightning": ("lightning", "pytorch_lightning"),
     "keras": ("keras",),
     "transformers": ("transformers",),
+    "saved": ("torch", "onnx", "safetensors", "keras", "joblib"),
     "config": ("argparse",),
     "parsers": ("click", "typer", "fire", "absl", "hydra", "omegaconf", "jsonargparse", "yaml", "tomllib", "json"),
     "trackers": ("mlflow", "wandb", "clearml", "torch", "tensorboardX"),
