@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -168,3 +170,15 @@ def test_steps_name_times_of_the_wall_clock(host: Host) -> None:
     heard: list[int] = []
     loop(lambda now: heard.append(now)).turn(host)
     assert abs(heard[0] - now_ms()) < 60_000
+
+
+class Memory:
+    """What some pillar keeps between two steps."""
+
+
+def test_what_a_pillar_keeps_is_the_servers_own_whatever_its_name(host: Host) -> None:
+    other = dataclasses.replace(host, name=host.name)
+    with ThreadPoolExecutor(8) as threads:
+        found = set(threads.map(lambda _: host.own(Memory), range(200)))
+    assert found == {host.own(Memory)}
+    assert other.own(Memory) not in found

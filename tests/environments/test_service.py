@@ -193,12 +193,12 @@ def test_who_may(world: World) -> None:
         world.ask(SMALL, who=viewer)
 
 
-def test_an_environment_that_went_from_the_disk_is_built_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_went_from_the_disk_is_built_again(world: World) -> None:
     from headway.environments import loop, store
 
     (row,) = world.over(world.ask(SMALL).id)
     store.remove(row.path)
-    monkeypatch.setattr(loop, "_next_tidy", {})
+    world.host.own(loop._Tidied).next = 0.0
     world.turn()
     (again,) = world.over(row.id)
     assert again.ready and again.python.exists() and again.lock == row.lock

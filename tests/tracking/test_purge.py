@@ -54,7 +54,7 @@ def run(client: TestClient, experiment: str = "0") -> str:
 def sweep(here: World, days: float) -> None:
     """The loop's step so many days from now."""
     moment = now_ms() + round(days * DAY)
-    loop._last_sweep.clear()
+    here.host.own(loop._Swept).at = 0
     loop.step(here.host, moment)
 
 

@@ -31,7 +31,7 @@ from headway.environments import service as environments
 from headway.environments.states import CANCELLED
 from headway.environments.states import FAILED as BUILD_FAILED
 from headway.errors import HeadwayError, Unavailable
-from headway.events import EndpointChanged, EnvironmentChanged, Event, ProcessChanged
+from headway.events import Bus, EndpointChanged, EnvironmentChanged, Event, ProcessChanged
 from headway.models import service as models
 from headway.people.credentials import digest
 from headway.people.rules import Who
@@ -48,7 +48,8 @@ def step(host: Host, now: int) -> int | None:
     """A look at what is under way; at everything when something changed here, else at most every two seconds. When to look
     again: soon while a revision is under way or a replica is to go (the gateway tells of those in a file), else when a token
     expires."""
-    seen = _seen(host)
+    seen = host.own(_Seen)
+    seen.listen(host.bus)
     with host.database.read() as db:
         under_way = list(db.execute(select(Revision.id, Revision.state).where(Revision.state.in_(states.UNDER_WAY))))
     if not under_way and not seen.changed and now - seen.all_at < ALL_MS:
@@ -83,22 +84,16 @@ class _Seen:
 
     changed: bool = True
     all_at: int = 0
+    listens: bool = False
 
+    def listen(self, bus: Bus) -> None:
+        """From now on, hear of what is published."""
+        for kind in () if self.listens else (EndpointChanged, EnvironmentChanged, ProcessChanged):
+            bus.subscribe(kind, self._note)
+        self.listens = True
 
-_known: dict[str, _Seen] = {}
-
-
-def _seen(host: Host) -> _Seen:
-    found = _known.get(host.name)
-    if found is None:
-        found = _known[host.name] = _Seen()
-
-        def note(_host: Host, _event: Event, seen: _Seen = found) -> None:
-            seen.changed = True
-
-        for kind in (EndpointChanged, EnvironmentChanged, ProcessChanged):
-            host.bus.subscribe(kind, note)
-    return found
+    def _note(self, _host: Host, _event: Event) -> None:
+        self.changed = True
 
 
 def ensure_gateway(host: Host) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headway.events import Bus, Event
 from headway.settings import Settings
@@ -15,6 +15,8 @@ from headway.storage.vault import Vault
 
 if TYPE_CHECKING:
     from headway.engines.base import Engine
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -32,9 +34,17 @@ class Host:
     runtime: Path
     bus: Bus = field(default_factory=Bus)
     name: str = field(default_factory=lambda: secrets.token_hex(8))
+    _own: dict[type, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.database.on_commit = self._deliver
+
+    def own(self, kind: type[T]) -> T:
+        """This server's one `kind()`, made when it is first asked for: what a pillar keeps in memory between two calls."""
+        found: T | None = self._own.get(kind)
+        if found is None:
+            found = self._own.setdefault(kind, kind())  # of two threads, both get the first's
+        return found
 
     def _deliver(self, events: list[Event]) -> None:
         self.bus.deliver(self, events)

@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import select
@@ -32,7 +33,13 @@ INTERVAL_S = 0.5
 AT_ONCE = 2
 _TIDY_S = 600
 _TIMEOUT_S = 3600.0
-_next_tidy: dict[str, float] = {}
+
+
+@dataclass
+class _Tidied:
+    """When this server tidies next (seconds of the monotonic clock)."""
+
+    next: float = 0.0
 
 
 def step(host: Host, now: int) -> int | None:
@@ -136,9 +143,10 @@ def _finish(host: Host, db: Session, row: Environment, process: Process, result:
 def _tidy(host: Host) -> None:
     """Now and then: environments whose folder has gone are built again from their lock, folders that no row knows go."""
     moment = time.monotonic()
-    if moment < _next_tidy.get(host.name, 0.0):
+    tidied = host.own(_Tidied)
+    if moment < tidied.next:
         return
-    _next_tidy[host.name] = moment + _TIDY_S
+    tidied.next = moment + _TIDY_S
     kept = store(host)
     with host.database.read() as db:
         rows = list(db.scalars(select(Environment).where(Environment.state == READY)))

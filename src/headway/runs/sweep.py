@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import delete, exists, select
@@ -21,13 +22,22 @@ from headway.tracking.tables import Run
 EVERY_MS = 3_600_000
 GRACE_MS = 86_400_000
 _AT_ONCE = 500
-_last: dict[str, int] = {}
+
+
+@dataclass
+class _Swept:
+    """When this server swept last (ms); None before its first step."""
+
+    at: int | None = None
 
 
 def step(host: Host, now: int) -> None:
     """Sweep, if it was not done lately; the first look comes an hour after the start."""
-    if now - _last.setdefault(host.name, now) >= EVERY_MS:
-        _last[host.name] = now
+    swept = host.own(_Swept)
+    if swept.at is None:
+        swept.at = now
+    elif now - swept.at >= EVERY_MS:
+        swept.at = now
         sweep(host, now)
 
 

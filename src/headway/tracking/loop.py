@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import text
@@ -16,7 +17,13 @@ from headway.tracking.wire import uploads
 
 INTERVAL_S = 2.0
 _SWEEP_EVERY_MS = 600_000
-_last_sweep: dict[str, int] = {}
+
+
+@dataclass
+class _Swept:
+    """When this server swept last (ms)."""
+
+    at: int = 0
 
 
 def step(host: Host, now: int) -> int:
@@ -27,10 +34,11 @@ def step(host: Host, now: int) -> int:
     for run, key in due:
         host.database.group(partial(merge.fold, run=run, key=key))
         time.sleep(0)  # lets waiting writers go first
-    if now - _last_sweep.get(host.name, 0) >= _SWEEP_EVERY_MS:
-        _last_sweep[host.name] = now
+    swept = host.own(_Swept)
+    if now - swept.at >= _SWEEP_EVERY_MS:
+        swept.at = now
         _sweep(host, now)
-    return _last_sweep[host.name] + _SWEEP_EVERY_MS
+    return swept.at + _SWEEP_EVERY_MS
 
 
 def _sweep(host: Host, now: int) -> None:

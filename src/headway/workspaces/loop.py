@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from sqlalchemy import select
 
@@ -17,7 +18,13 @@ log = logging.getLogger("headway.workspaces")
 INTERVAL_S = 1.0
 _LOOK_EVERY_MS = 60_000
 _SHIPPING_MS = 120_000
-_looked: dict[str, int] = {}
+
+
+@dataclass
+class _Looked:
+    """When this server last looked who is there (ms)."""
+
+    at: int = 0
 
 
 def step(host: Host, now: int) -> int:
@@ -35,10 +42,11 @@ def step(host: Host, now: int) -> int:
             log.info(
                 "workspace %s now offers %s", project_id, ", ".join(kernel.label for kernel in kernels) or "no kernel"
             )
-    if now - _looked.get(host.name, 0) >= _LOOK_EVERY_MS:
-        _looked[host.name] = now
+    looked = host.own(_Looked)
+    if now - looked.at >= _LOOK_EVERY_MS:
+        looked.at = now
         tidy(host, now)
-    return _looked[host.name] + _LOOK_EVERY_MS
+    return looked.at + _LOOK_EVERY_MS
 
 
 def tidy(host: Host, now: int) -> None:

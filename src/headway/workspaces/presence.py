@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import httpcore
 
@@ -19,17 +20,25 @@ from headway.workspaces import process, service
 HOUR_MS = 3_600_000
 _ANSWER_S = 5.0
 _PLATFORM = Who("headway", "headway")
-_seen: dict[str, dict[str, int]] = {}  # by the server's name, as one process may hold two
+
+
+@dataclass
+class _Seen:
+    """When browsers last asked for each workspace (ms, by project), since the table was told."""
+
+    at: dict[str, int] = field(default_factory=dict)
 
 
 def seen(host: Host, project_id: str) -> None:
     """A browser asked for something. Kept in memory; `take` brings it to the table now and then."""
-    _seen.setdefault(host.name, {})[project_id] = now_ms()
+    host.own(_Seen).at[project_id] = now_ms()
 
 
 def take(host: Host) -> dict[str, int]:
     """When each workspace was last asked (ms), since the last call."""
-    return _seen.pop(host.name, {})
+    mine = host.own(_Seen)
+    found, mine.at = mine.at, {}
+    return found
 
 
 def idle(found: Iterable[tuple[Project, int]], now: int, hours: int) -> list[Project]:
