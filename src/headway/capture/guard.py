@@ -148,7 +148,7 @@ class Method:
         self._function = hide(like(headway_method, original))
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self._function.__get__(instance, owner)  # type: ignore[attr-defined]
+        return self._function.__get__(instance, owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._function(*args, **kwargs)
