@@ -8,7 +8,7 @@ const NAMES = { page: "Pages", project: "Projects", run: "Runs", experiment: "Ex
   notebook: "Notebooks", environment: "Environments", schedule: "Schedules", person: "People", action: "Actions", recent: "Recent" };
 let kind = "";
 let answered = null; // the query that the list is the answer to
-let moved = false; // somebody chose in the list
+let chosen = ""; // the address that somebody moved to in the list: it stays chosen when more comes
 let turn = 0;
 let timer = 0;
 
@@ -34,8 +34,12 @@ function select(option) {
   } else input.removeAttribute("aria-activedescendant");
 }
 
+function move(option) {
+  chosen = option.dataset.url;
+  select(option);
+}
+
 function show(items, waiting) {
-  const chosen = moved && options().find((option) => option.getAttribute("aria-selected") === "true")?.dataset.url;
   list.replaceChildren();
   let group = "";
   items.forEach((item, at) => {
@@ -79,7 +83,7 @@ export function open(what = "") {
   if (!palette || palette.open) return;
   kind = what;
   answered = null;
-  moved = false;
+  chosen = "";
   input.value = "";
   input.placeholder = what === "projects" ? "Go to a project" : "Runs, models, endpoints, projects, pages";
   palette.showModal();
@@ -113,7 +117,7 @@ async function enter(aside) {
 
 if (palette) {
   input.addEventListener("input", () => {
-    moved = false;
+    chosen = "";
     clearTimeout(timer);
     timer = setTimeout(ask, 60);
   });
@@ -123,8 +127,7 @@ if (palette) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key] ?? (event.ctrlKey ? { n: 1, p: -1 }[event.key] : 0);
     if (step && all.length) {
       event.preventDefault();
-      moved = true;
-      select(all[(at + step + all.length) % all.length]);
+      move(all[(at + step + all.length) % all.length]);
     } else if (event.key === "Escape") {
       // a search field would only empty itself
       event.preventDefault();
@@ -137,8 +140,7 @@ if (palette) {
   list.addEventListener("mousemove", (event) => {
     const option = event.target.closest('[role="option"]');
     if (!option || !(event.movementX || event.movementY)) return; // a list that comes below a hand at rest is told as a move, too
-    moved = true;
-    if (option.getAttribute("aria-selected") !== "true") select(option);
+    if (option.getAttribute("aria-selected") !== "true") move(option);
   });
   list.addEventListener("click", (event) => go(event.target.closest('[role="option"]'), event.metaKey || event.ctrlKey));
   document.addEventListener("click", (event) => {
