@@ -75,7 +75,7 @@ STEPS: dict[str, tuple[str, list[str]]] = {
     "an average is printed": ("total += loss.item()\n    print(total / 5)", ["print"]),
     "a meter's average is printed": ("total.update(loss.item(), 8)\n    print(total.avg)", ["print"]),
     "an average by a name of its own": ("total += loss.item()\n    mean = total / 5\n    print(mean)", ["print"]),
-    "something else is printed": ("total += loss.item()\n    print(score)", ["loss", "print"]),
+    "something else is printed": ("total += loss.item()\n    print(score)", ["names", "print"]),
 }
 
 
@@ -85,10 +85,10 @@ def test_steps_give_way_to_their_averages(name: str) -> None:
     program = Program()
     program.add("a.py", f"for epoch in epochs:\n    for batch in batches:\n        loss = step(batch)\n        {text}")
     shown = text.rpartition("print(")[2].rstrip(")")
-    steps = Candidate("loss", "a.py", 3, "loss", [(n, 1 / (n + 1), n) for n in range(20)], series=True)
+    steps = Candidate("names", "a.py", 3, "loss", [(n, 1 / (n + 1), n) for n in range(20)], series=True)
     steps.keys.add(("definition", "a.py", "<module>", "loss", (0, 3), ""))
     average = Candidate("print", "a.py", 5, shown, [(n, 0.5 / (n + 1), n) for n in range(4)])
-    kept = without_sums({("loss", 1, 1): steps, ("print", "a.py"): average}, program)
+    kept = without_sums({("turns", "a.py", "<module>", 2, "loss", ""): steps, ("print", "a.py"): average}, program)
     assert [c.source for c in kept] == told
 
 

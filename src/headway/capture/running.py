@@ -70,8 +70,8 @@ class _OnTheWay:
 
     def is_averaged(self, key: Any, item: Candidate) -> bool:
         """Whether a candidate is what each step of a loop came to, and the program tells averages of many steps instead."""
-        if not (item.source == "loss" or key[0] == "turns") or len(item.points) < 4:
-            return False
+        if key[0] != "turns" or len(item.points) < 4:
+            return False  # losses of `backward` lines stay: they are told live, long before the first average
         names = {k[3] for k in item.keys if k[0] == "definition"}
         sums = {into for name in names for into in self.feeds.get(name, ())} - names
         if not sums or any(c is not item and c.keys & item.keys and c.source in _LOOKED_AT for _, _, c in self.readers):
