@@ -20,8 +20,8 @@ def without_sums(found: dict[Any, Candidate], program: Program) -> list[Candidat
     """The candidates, less those that only hold what a name came to on the way to another result.
 
     A sum (`total += loss.item()`), a count (`correct`) and a list that a loop empties again go when another result is
-    computed from them, or when nothing reads them; the last part of a loss or a sum goes with it. So do the losses of single
-    steps that nobody looks at, beside a series of the averages that the program takes of them: both mean the same.
+    computed from them, or when nothing reads them; the last part of a loss or a sum goes with it. So do the single turns
+    of a loop that nobody looks at, beside a series of the averages that the program takes of them: both mean the same.
     """
     on_the_way = _OnTheWay(found, program)
     return [
