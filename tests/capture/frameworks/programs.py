@@ -227,7 +227,7 @@ PROGRAMS = {
     "catboost, statsmodels, optuna": Program(
         TABULAR, {"depth": 3, "learning_rate": 0.2, "iterations": 20, "early_stopping_rounds": 5, "family": "Binomial",
                   "n_trials": 12, "sampler": "TPESampler"},
-        {"validation-Logloss": 20, "score": 1, "rsquared": 1, "aic": 1, "bic": 1, "best_value": 1},
+        {"validation-Logloss": 20, "score": 1, "rsquared": 1, "aic": 1, "best_value": 1},
         {"CatBoostClassifier": True, "OLS": True, "GLM": True},
         ("CatBoostClassifier importances", "OLS coefficients", "GLM coefficients", "trials"),
     ),
