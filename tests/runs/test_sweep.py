@@ -142,7 +142,6 @@ def test_what_a_crash_left_goes_after_a_day(here: World, project: Project) -> No
 def test_the_step_sweeps_once_an_hour(here: World, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[int] = []
     monkeypatch.setattr(sweep, "sweep", lambda _host, now: done.append(now))
-    monkeypatch.setattr(sweep, "_last", {})
     for minutes in (0, 59, 61, 100, 122):
         sweep.step(here.host, minutes * 60_000)
     assert done == [61 * 60_000, 122 * 60_000]
