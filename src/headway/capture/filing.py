@@ -108,7 +108,7 @@ def _checkpoints(out: Outbox, record: dict[str, Any]) -> None:
         path = Path(file["path"])
         if path.is_file() and path.stat().st_size <= FILE_LIMIT and not path.name.endswith(".onnx"):
             file["artifact"] = "checkpoints/" + re.sub(r"[^A-Za-z0-9_./=-]+", "_", file["name"])
-            out.upload_file(file["artifact"], path)
+            out.upload(file["artifact"], path)
 
 
 def _kept(out: Outbox, path: str) -> Path:

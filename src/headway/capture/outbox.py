@@ -125,10 +125,12 @@ class Outbox:
             for name, value in tags.items():
                 self._log(run, {}, {name: value})
 
-    def upload(self, name: str, content: bytes) -> None:
-        """A file of the run, unless the server has it as it is."""
-        digest = hashlib.sha256(content).hexdigest()
-        if not self.sent.root or self.sent.files.get(name) == digest:
+    def upload(self, name: str, content: bytes | Path) -> None:
+        """A file of the run, unless the server has it as it is. One that is given by its path need not fit into memory."""
+        if not self.sent.root:
+            return
+        digest = _digest(content)
+        if self.sent.files.get(name) == digest:
             return
         try:
             self.server.put(f"{self.sent.root}/{name}", content)
@@ -137,15 +139,9 @@ class Outbox:
         self.sent.files[name] = digest
         self.save()
 
-    def upload_file(self, name: str, path: Path) -> None:
-        """As `upload`, of a file that need not fit into memory."""
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if not self.sent.root or self.sent.files.get(name) == digest:
-            return
-        try:
-            self.server.put(f"{self.sent.root}/{name}", path)
-        except Refused as error:
-            self.sent.refused.append(f"{name}: {error}"[:500])
-        self.sent.files[name] = digest
-        self.save()
+
+def _digest(content: bytes | Path) -> str:
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    with content.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
