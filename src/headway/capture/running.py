@@ -53,6 +53,7 @@ class _OnTheWay:
         self.loads = _loads(program)
         self.names = {n for c in found.values() if (n := self._name(c))}
         self.feeds = self._feeds()
+        self._made: dict[int, set[str]] = {}  # by a candidate's identity: every item asks for all readers
 
     def is_one(self, item: Candidate) -> bool:
         name = self._name(item)
@@ -83,20 +84,19 @@ class _OnTheWay:
 
     def _made_of(self, item: Candidate) -> set[str]:
         """The names that a candidate's expression reads, and those that stand behind them."""
-        found = _names_read(item.expression)
-        for name in list(found):
-            for (module, _, bound), definitions in self.program.definitions.items():
-                if bound == name and module in (item.file, CELLS):
-                    found |= {n for d in definitions if d.kind in ("assign", "unpack") for n in self._behind(d)}
-        return found
+        if (known := self._made.get(id(item))) is not None:
+            return known
+        read = _names(_parsed(item.expression))
+        behind = [d for name in read for d in self._bound(name, item) if d.kind in ("assign", "unpack")]
+        made = self._made[id(item)] = read.union(*map(self._behind, behind))
+        return made
 
     def _behind(self, definition: Definition) -> set[str]:
         value = definition.value
         function = self.program.functions.get(call_name(value)) if isinstance(value, ast.Call) else None
-        told = (
-            [n.value for n in ast.walk(function.node) if isinstance(n, ast.Return)] if function is not None else [value]
-        )
-        return {n.id for one in told if one is not None for n in ast.walk(one) if isinstance(n, ast.Name)}
+        if function is None:
+            return _names(value)
+        return set().union(*(_names(n.value) for n in ast.walk(function.node) if isinstance(n, ast.Return)))
 
     def _name(self, item: Candidate) -> str | None:
         """The name whose last value a candidate is."""
@@ -116,6 +116,10 @@ class _OnTheWay:
         key = next((k for k in item.keys if k[0] == "definition" and k[3] == name), None)
         if key is not None and not item.series:
             return self.program.definitions.get((key[1], key[2], key[3]), [])
+        return self._bound(name, item)
+
+    def _bound(self, name: str | None, item: Candidate) -> list[Definition]:
+        """All that a name is bound by in the file of a candidate, or in cells."""
         files = (item.file, CELLS)
         return [d for k, found in self.program.definitions.items() if k[2] == name and k[0] in files for d in found]
 
@@ -141,34 +145,33 @@ class _OnTheWay:
         for definitions in self.program.definitions.values():
             for definition in definitions:
                 if definition.kind in ("augmented", "append") and definition.value is not None:
-                    for node in ast.walk(definition.value):
-                        if isinstance(node, ast.Name):
-                            found.setdefault(node.id, set()).add(definition.name)
+                    for name in _names(definition.value):
+                        found.setdefault(name, set()).add(definition.name)
         for _, call in self.program.calls():  # `losses.update(loss.item(), n)`: a meter
-            kept = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "update" else None
-            for node in ast.walk(call.args[0]) if isinstance(kept, ast.Name) and call.args else ():
-                if isinstance(node, ast.Name) and isinstance(kept, ast.Name):
-                    found.setdefault(node.id, set()).add(kept.id)
+            meter = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "update" else None
+            if isinstance(meter, ast.Name) and call.args:
+                for name in _names(call.args[0]):
+                    found.setdefault(name, set()).add(meter.id)
         return found
 
 
-def _names_read(expression: str) -> set[str]:
+def _parsed(expression: str) -> ast.expr | None:
     try:
-        tree = ast.parse(expression, mode="eval")
+        return ast.parse(expression, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
-    return {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+        return None
+
+
+def _names(node: ast.AST | None) -> set[str]:
+    """The names in an expression."""
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} if node is not None else set()
 
 
 def _names_computed(expression: str) -> set[str]:
     """The names that an expression computes something from; one that is only converted is that name itself."""
-    try:
-        node = unconverted(ast.parse(expression, mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return set()
-    if isinstance(node, (ast.Name, ast.Attribute)):
-        return set()
-    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    parsed = _parsed(expression)
+    node = unconverted(parsed) if parsed is not None else None
+    return set() if isinstance(node, (ast.Name, ast.Attribute)) else _names(node)
 
 
 def _loads(program: Program) -> set[str]:
