@@ -6,6 +6,7 @@ import "./copy.js";
 import "./confirm.js";
 import "./live.js";
 import "./steady.js";
+import "./lightbox.js";
 import "./menus.js";
 import "./cmdk.js";
 import "./table.js";
@@ -26,7 +27,6 @@ ready((root) => {
   if (notebooks.length) import("./run-output.js").then(({ open }) => notebooks.forEach(open));
   const finders = fresh(root, "[data-finder]", "opened");
   if (finders.length) import("./finder.js").then(({ open }) => finders.forEach(open));
-  if (root.querySelector("a[data-figure]")) import("./lightbox.js");
   if (root.querySelector("[data-unfold]")) import("./unfold.js");
   if (root.querySelector("[data-follow-runs], [data-follow-news], [data-elapsed]")) import("./follow.js");
   if (root.querySelector("td[data-spark-run]")) import("./sparks.js");
