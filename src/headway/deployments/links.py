@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from headway.frames import HEADER
+from headway.frames import HEADER, HEALTH, JSON
 
 _RETRY_S = (0.02, 0.05, 0.1, 0.2, 0.5)
 _UNSENT = 32 << 20
@@ -22,8 +22,26 @@ class Waiting(Protocol):
     def lost(self) -> None: ...
 
 
+class _Greeting:
+    """The first thing a link asks: a process that is just being killed takes connections, and never answers one."""
+
+    deadline = 0.0
+
+    def __init__(self, answered: Callable[[], None]) -> None:
+        self._answered = answered
+
+    def answered(self, *_: object) -> None:
+        self._answered()
+
+    def lost(self) -> None:
+        """Nothing was under way."""
+
+
 class Link(asyncio.Protocol):
-    """The connection to one replica. A client that leaves never touches it: its answer is dropped when it comes."""
+    """The connection to one replica, up once the replica has answered on it.
+
+    A client that leaves never touches it: its answer is dropped when it comes.
+    """
 
     def __init__(self, path: str, changed: Callable[[], None]) -> None:
         self.path = path
@@ -53,8 +71,12 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's are no subclass of it
         self._transport.set_write_buffer_limits(high=_UNSENT)
-        self.up, self._full = True, False
+        self._full = False
         self._unread.clear()
+        self.ask(_Greeting(self._greeted), HEALTH, JSON, b"")
+
+    def _greeted(self) -> None:
+        self.up = True
         self._changed()
 
     def connection_lost(self, _exc: Exception | None) -> None:
@@ -102,7 +124,7 @@ class Link(asyncio.Protocol):
 
     @property
     def usable(self) -> bool:
-        """Connected, and not choking on what it was sent."""
+        """Answering, and not choking on what it was sent."""
         return self.up and not self._full
 
     def ask(self, waiting: Waiting, kind: int, content: int, body: bytes) -> None:
