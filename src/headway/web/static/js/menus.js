@@ -25,37 +25,43 @@ document.addEventListener("click", (event) => {
   else if (!event.target.closest("#rail")) showRail(false);
 });
 
-// A menu in a table would be cut off at the edge of what scrolls; it is placed on the window instead, and closed when its button moves away.
-const placed = new WeakMap(); // menu -> where its button was when it was placed
+// A menu in a table would be cut off at the edge of what scrolls; it is placed on the window instead, below (or above) its button.
+function place(menu, button) {
+  const items = menu.querySelector(".menu-items");
+  items.style.position = "fixed";
+  items.style.right = `${document.documentElement.clientWidth - button.right}px`;
+  const below = button.bottom + items.offsetHeight + 8 < innerHeight;
+  items.style.top = below ? `${button.bottom + 4}px` : `${Math.max(4, button.top - items.offsetHeight - 4)}px`;
+}
 
-const where = (menu) => menu.querySelector("summary").getBoundingClientRect();
+/** Whether a button is seen within what scrolls around it. */
+function inView(button, frame) {
+  const across = button.right > Math.max(0, frame.left) && button.left < Math.min(innerWidth, frame.right);
+  return across && button.bottom > Math.max(0, frame.top) && button.top < Math.min(innerHeight, frame.bottom);
+}
+
+const followed = new WeakSet(); // the menus that go with their buttons just now
+
+// Scrolling moves the button, and so does whatever arrives above the table: the menu goes with it, and closes once it is out of view.
+function follow(menu, last) {
+  const button = menu.querySelector("summary").getBoundingClientRect();
+  const frame = menu.closest(".table-scroll")?.getBoundingClientRect(); // none: the table was drawn anew without it
+  if (!menu.open || !frame || !inView(button, frame)) {
+    menu.open = false;
+    followed.delete(menu);
+    return;
+  }
+  if (button.top !== last?.top || button.right !== last?.right) place(menu, button);
+  requestAnimationFrame(() => follow(menu, button));
+}
 
 document.addEventListener(
   "toggle",
   (event) => {
     const menu = event.target;
-    if (!menu.matches?.("details.menu") || !menu.closest(".table-scroll")) return;
-    placed.delete(menu);
-    if (!menu.open) return;
-    const items = menu.querySelector(".menu-items");
-    const button = where(menu);
-    items.style.position = "fixed";
-    items.style.right = `${document.documentElement.clientWidth - button.right}px`;
-    const below = button.bottom + items.offsetHeight + 8 < innerHeight;
-    items.style.top = below ? `${button.bottom + 4}px` : `${Math.max(4, button.top - items.offsetHeight - 4)}px`;
-    placed.set(menu, button);
-  },
-  true,
-);
-document.addEventListener(
-  "scroll",
-  (event) => {
-    for (const menu of document.querySelectorAll(".table-scroll details.menu[open]")) {
-      // a scroll is told a frame late: the one that brought the button into view must not close the menu that was opened since
-      const [then, now] = [placed.get(menu), where(menu)];
-      const moved = then && (Math.abs(now.top - then.top) > 1 || Math.abs(now.left - then.left) > 1);
-      if (moved && !menu.contains(event.target)) menu.open = false;
-    }
+    if (!menu.matches?.("details.menu") || !menu.closest(".table-scroll") || followed.has(menu)) return;
+    followed.add(menu);
+    follow(menu);
   },
   true,
 );
