@@ -43,6 +43,23 @@ def test_literals_are_of_code_that_ran_or_can_have_run(run: Run, name: str) -> N
     assert found <= values | {"8"}
 
 
+PLT = "class plt:\n    @staticmethod\n    def plot(*given, **options):\n        pass\n"
+DRAWN: dict[str, tuple[str, set[str]]] = {
+    # name: (program, its parameters)
+    "an option of a line": ("lw = 2\nplt.plot([1.0], lw=lw)", set()),
+    "the colours of lines": ("colors = ['r', 'g']\nplt.plot([1.0], c=colors[0])", set()),
+    "drawn and used": ("width = 2\nscore = width / 3\nprint(score)\nplt.plot([score], lw=width)", {"width"}),
+    "a result that is drawn": ("def train(x):\n    return [x / 3]\nrate = 0.7\nplt.plot(train(rate))", {"rate"}),
+    "a name of a file": ("import os\ndataset = 'iris'\nos.path.join('a', dataset)", {"dataset"}),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_what_only_a_drawing_reads_is_no_parameter(run: Run, name: str) -> None:
+    text, names = DRAWN[name]
+    assert set(run(PLT + text).params) == names
+
+
 FITS: dict[str, tuple[str, int, set[str]]] = {
     # name: (program, how many fits it has, what the first tells)
     "nobody looks": ("fit = ols(0).fit()", 1, {"rsquared", "aic"}),

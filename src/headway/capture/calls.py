@@ -10,7 +10,7 @@ from headway.capture.callers import Callers
 from headway.capture.parameters import Parameters, value_of, worth
 from headway.capture.program import Place, Program, call_name, is_constant
 
-__all__ = ["CallLiterals"]
+__all__ = ["CallLiterals", "draws"]
 
 _CALLS_IGNORED = frozenset(
     [
@@ -223,7 +223,7 @@ class CallLiterals:
             self.add("seed", value, "source", file, call.lineno)
         ours = isinstance(call.func, ast.Name) and name in self.program.functions
         if not ours and (
-            name in _CALLS_IGNORED or name.startswith(("set_", "get_", "add_", "plt", "plot", "assert")) or _draws(call)
+            name in _CALLS_IGNORED or name.startswith(("set_", "get_", "add_", "plt", "plot", "assert")) or _aside(call)
         ):
             return
         if name[:1].isupper() and any(isinstance(a, ast.Call) and call_name(a) == "parameters" for a in call.args):
@@ -279,13 +279,19 @@ class CallLiterals:
         return ...
 
 
-def _draws(call: ast.Call) -> bool:
-    """A call on a plotting object: `plt.x(...)`, `ax.x(...)`, `fig.x(...)`, `sns.x(...)`."""
+def root_name(call: ast.Call) -> str:
+    """The name that a call hangs on: `plt` of `plt.gca().plot(...)`."""
     node: ast.AST = call.func
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
         node = node.func if isinstance(node, ast.Call) else node.value
-    return isinstance(node, ast.Name) and bool(
-        re.match(
-            r"^(plt|axs?|axes|fig\w*|sns|pylab|pl|os|sys|logging|logger|warnings|re|json|ax_?\w*|display)$", node.id
-        )
-    )
+    return node.id if isinstance(node, ast.Name) and node is not call.func else ""
+
+
+def draws(call: ast.Call) -> bool:
+    """A call on a plotting object: `plt.x(...)`, `ax.x(...)`, `fig.x(...)`, `sns.x(...)`."""
+    return bool(re.match(r"^(plt|axs?|axes|fig\w*|sns|pylab|pl|ax_?\w*)$", root_name(call)))
+
+
+def _aside(call: ast.Call) -> bool:
+    """A call that draws, logs, or is about files and text."""
+    return draws(call) or bool(re.match(r"^(os|sys|logging|logger|warnings|re|json|display)$", root_name(call)))

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from headway.capture.callers import Callers
-from headway.capture.calls import CallLiterals
+from headway.capture.calls import CallLiterals, draws
 from headway.capture.lexicon import is_metric_name, loop_parameter
 from headway.capture.parameters import Parameters, value_of, worth
 from headway.capture.program import CELLS, Definition, Place, Program, call_name, is_constant
@@ -167,8 +167,15 @@ class Literals:
             n.id
             for source in self.program.sources.values()
             for n in ast.walk(source.tree)
-            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and self.reach.has(n)
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load) and self.reach.has(n) and not self._drawn(n)
         }
+
+    def _drawn(self, node: ast.AST) -> bool:
+        """Whether the call that reads a name only draws: `plt.plot(x, lw=lw)`, but not `plt.plot(train(rate))`."""
+        parent = self.program.parents.get(node)
+        while isinstance(parent, (ast.expr, ast.keyword)) and not isinstance(parent, (ast.Call, ast.Lambda)):
+            parent = self.program.parents.get(parent)
+        return isinstance(parent, ast.Call) and draws(parent)
 
     def _file(self, definition: Definition) -> str:
         module = definition.place.module
