@@ -1,12 +1,16 @@
 """Does capture change what programs do? Runs each script of a folder plainly and captured, side by side on two cores.
 
-    python bench/fidelity.py FOLDER [--python PY] [--match TEXT] [--timeout S] [--budget S] [--json OUT]
+    python bench/fidelity.py FOLDER [--suite SUITE] [--python PY] [--match TEXT] [--timeout S] [--budget S] [--json OUT]
 
 Compared are the exit status, standard output, standard error, and the state of the random number generators at the end
-(random, numpy, torch). A script that differs runs twice more plainly: what differs between plain runs is set aside as a
+(random, numpy, torch). A script that differs runs again captured, and twice more plainly, each alone: what two programs
+side by side take from each other (a port) counts no more, and what differs between plain runs is set aside as a
 script that varies by itself; so are the parts of a line that tell time or a memory address. Seeds are pinned from outside
 for all runs. A script that fails plainly for want of a download or a package, or takes too long, is "not run". With `--json`
 what the file has is not run again: the bench goes on where it was stopped. Exit status 1 means that some script differs.
+
+With `--suite` the programs are the open items of SUITE/capture_corpus.json, and FOLDER holds their sources, one folder a
+repository (owner+name), as for bench/capture.py. Of notebooks every output of every cell is compared, figures by their bytes.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from capture import SEEDS
 
@@ -57,10 +62,42 @@ _VARYING = re.compile(
     r"|(?:time|elapsed|duration|took|in|runtime)\D{0,12}\d+\.\d+(?:e-?\d+)?|\d\d:\d\d(?::\d\d(?:\.\d+)?)?|\[\d+/\d+[^\]]*\]",
     re.IGNORECASE,
 )
+# Runs a notebook in a kernel of its own and prints what its cells show.
+NOTEBOOK = """
+import hashlib, sys, nbformat
+from nbclient import NotebookClient
+book = nbformat.read(sys.argv[1], as_version=4)
+book.metadata["kernelspec"] = {"name": "python3", "display_name": "python3", "language": "python"}
+NotebookClient(book, timeout=None, allow_errors=True, resources={"metadata": {"path": "."}}).execute()
+for cell in book.cells:
+    for output in cell.get("outputs", []):
+        print("---", cell.get("execution_count"), output.output_type, output.get("name", ""))
+        print(output.get("text", ""), *output.get("traceback", []), sep="\\n")
+        for kind, value in sorted(output.get("data", {}).items()):
+            print(kind, hashlib.sha256(value.encode()).hexdigest() if kind.startswith("image/") else value)
+"""
 _TOO_LONG = (-signal.SIGXCPU, -signal.SIGKILL)
 _WANTING = re.compile(
     r"URLError|HTTPError|RemoteDisconnected|ConnectionError|gaierror|unreachable|ModuleNotFoundError|not found in|No such file"
 )
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run: a script or notebook of a folder that is copied whole. Paths are relative to that folder."""
+
+    name: str
+    folder: Path
+    script: Path
+    where: Path  # the working directory
+    arguments: tuple[str, ...] = ()
+    imports: tuple[Path, ...] = ()  # folders for PYTHONPATH
+
+    def command(self, python: str) -> list[str]:
+        script = os.path.relpath(self.script, self.where)
+        if self.script.suffix == ".ipynb":
+            return [python, "-E", "-c", NOTEBOOK, script]  # -E: what PYTHONPATH starts is meant for the kernel
+        return [python, script, *self.arguments]
 
 
 @dataclass
@@ -86,68 +123,105 @@ class Row:
     first: str = ""
     seconds: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    streams: str = ""  # the plain run's generators and their states
     facts: int = 0
     notes: list[str] = field(default_factory=list)
 
 
 class Pairs:
-    """Runs scripts in two copies of their folder, whose paths are of one length, and told as one."""
+    """Runs programs in two places, whose paths are of one length, and told as one. Each run has a new copy of the folder."""
 
-    def __init__(self, folder: Path, python: str, timeout: float) -> None:
-        self.folder, self.python, self.timeout = folder, python, timeout
+    def __init__(self, python: str, timeout: float) -> None:
+        self.python, self.timeout = python, timeout
         self.base = Path(tempfile.mkdtemp(prefix="headway-fidelity-"))
         (self.base / "site").mkdir()
         (self.base / "site" / "sitecustomize.py").write_text(SEEDS + ENTRY)
-        for name in ("plain", "watch"):
-            shutil.copytree(folder, self.base / name / "work", symlinks=True, ignore_dangling_symlinks=True)
 
-    def run(self, script: Path, name: str, spool: Path | None) -> Ran:
+    def run(self, program: Program, name: str, spool: Path | None) -> Ran:
         home = self.base / name
         streams = home / "streams"
-        streams.unlink(missing_ok=True)
+        shutil.rmtree(home, ignore_errors=True)
+        shutil.copytree(program.folder, home / "work", symlinks=True, ignore_dangling_symlinks=True)
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "HEADWAY"))}
+        if program.script.suffix == ".py":
+            keep["MPLBACKEND"] = "Agg"
         keep |= {
-            "PYTHONPATH": str(self.base / "site"),
+            "PYTHONPATH": os.pathsep.join(
+                map(str, [self.base / "site", *(home / "work" / p for p in program.imports)])
+            ),
             "PYTHONHASHSEED": "0",
             "OMP_NUM_THREADS": "1",
-            "MPLBACKEND": "Agg",
         }
         keep |= {"FIDELITY_STREAMS": str(streams), "PYTHONDONTWRITEBYTECODE": "1", "HF_HUB_OFFLINE": "1"}
         if spool is not None:
             shutil.rmtree(spool, ignore_errors=True)
             keep |= {"HEADWAY_SPOOL": str(spool), "HEADWAY_RUNTIME": str(SOURCE)}
-        where = home / "work" / script.relative_to(self.folder)
+        command, where = program.command(self.python), home / "work" / program.where
         with (home / "out").open("wb") as out, (home / "err").open("wb") as err:
             began = time.monotonic()
-            child = subprocess.Popen(
-                [self.python, where.name], cwd=where.parent, env=keep, stdin=subprocess.DEVNULL, stdout=out, stderr=err
-            )
+            child = subprocess.Popen(command, cwd=where, env=keep, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
             # Seconds of CPU, so that a busy machine makes no difference.
             resource.prlimit(child.pid, resource.RLIMIT_CPU, (int(self.timeout), int(self.timeout) + 5))
             code, cpu = _wait(child, began + 10 * self.timeout)
         told, wrong = ((home / n).read_text(errors="replace").replace(str(home), "HERE") for n in ("out", "err"))
         return Ran(code, told, wrong, streams.read_text() if streams.exists() else "", time.monotonic() - began, cpu)
 
-    def pair(self, script: Path) -> Row:
-        name, spool = str(script.relative_to(self.folder)), self.base / "spool"
+    def pair(self, program: Program) -> Row:
+        spool = self.base / "spool"
         with ThreadPoolExecutor(2) as pool:
-            one = pool.submit(self.run, script, "plain", None)
-            other = pool.submit(self.run, script, "watch", spool)
+            one = pool.submit(self.run, program, "plain", None)
+            other = pool.submit(self.run, program, "watch", spool)
             plain, watched = one.result(), other.result()
-        row = Row(name, "same", [plain.code, watched.code], *_differences(plain, watched))
+        row = Row(program.name, "same", [plain.code, watched.code], *_differences(plain, watched))
         row.seconds = [round(plain.seconds, 2), round(watched.seconds, 2)]
         row.cpu = [round(plain.cpu, 2), round(watched.cpu, 2)]
+        row.streams = plain.streams
         row.facts = sum(p.read_text(errors="replace").count("\n") for p in spool.glob("facts.*"))
         row.notes = _notes(spool)
         why = _not_run(plain)
         if why and (plain.code == watched.code or plain.code in _TOO_LONG):
             row.verdict, row.first = "not run", why
         elif row.differs:
-            for place in ("plain", "watch"):
-                again, _ = _differences(plain, self.run(script, place, None))
-                row.differs = [d for d in row.differs if d not in again]
-            row.verdict = "differs" if row.differs else "varies"
+            self._again(row, plain, program)
         return row
+
+    def _again(self, row: Row, plain: Ran, program: Program) -> None:
+        """Sets aside what differs without capture's doing."""
+        alone = _differences(plain, self.run(program, "watch", self.base / "spool"))
+        row.differs, row.first = ([d for d in row.differs if d in alone[0]], alone[1] or row.first)
+        for place in ("plain", "watch"):
+            if row.differs:
+                varies, _ = _differences(plain, self.run(program, place, None))
+                row.differs = [d for d in row.differs if d not in varies]
+        row.verdict = "differs" if row.differs else "varies"
+
+
+def programs(folder: Path, suite: Path | None, match: str) -> list[Program]:
+    """The scripts of a folder; with a suite its open items, whose sources the folder holds."""
+    if suite is None:
+        scripts = [p.relative_to(folder) for p in sorted(folder.rglob("*.py")) if not p.name.startswith("_")]
+        found = [Program(str(p), folder, p, p.parent) for p in scripts]
+    else:
+        items = json.loads((suite / "capture_corpus.json").read_text())["items"]
+        found = [_item(folder, item) for item in items if item["split"] == "open"]
+    return [p for p in found if match in p.name]
+
+
+def _item(corpus: Path, item: dict[str, Any]) -> Program:
+    """An item of bench/capture.py's suite; `copy` is the part of its repository that it needs."""
+    part = item["copy"]
+
+    def within(path: str) -> Path:
+        return Path(os.path.relpath(path, part))
+
+    return Program(
+        item["item"],
+        corpus / item["repo"].replace("/", "+") / part,
+        within(item["path"]),
+        within(item["cwd"]),
+        tuple(item.get("args", ())),
+        tuple(within(p) for p in item.get("pythonpath", ())),
+    )
 
 
 def _wait(child: subprocess.Popen[bytes], until: float) -> tuple[int | str, float]:
@@ -209,26 +283,26 @@ def _differences(plain: Ran, captured: Ran) -> tuple[list[str], str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--suite", type=Path, help="a folder with capture_corpus.json: its open items are run")
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--match", default="", help="only scripts whose path has this text")
+    parser.add_argument("--match", default="", help="only programs whose name has this text")
     parser.add_argument("--timeout", type=float, default=60, help="seconds of CPU for one run")
     parser.add_argument("--budget", type=float, default=1e9, help="start no script after so many seconds")
     parser.add_argument(
         "--json", type=Path, help="a file that gets one JSON object a script; what it has is not run again"
     )
     options = parser.parse_args()
-    folder = options.folder.resolve()
-    scripts = [p for p in sorted(folder.rglob("*.py")) if options.match in str(p) and not p.name.startswith("_")]
+    found = programs(options.folder.resolve(), options.suite, options.match)
     rows = [Row(**json.loads(line)) for line in options.json.read_text().splitlines()] if _has(options.json) else []
     done = {row.script for row in rows}
-    pairs = Pairs(folder, options.python, options.timeout)
+    pairs = Pairs(str(Path(shutil.which(options.python) or options.python).absolute()), options.timeout)
     started = time.monotonic()
-    for script in scripts:
-        if str(script.relative_to(folder)) in done:
+    for program in found:
+        if program.name in done:
             continue
         if time.monotonic() - started > options.budget:
             break
-        row = pairs.pair(script)
+        row = pairs.pair(program)
         rows.append(row)
         told = f"{row.verdict:8} {row.script}  {row.code}  cpu {row.cpu}  {' '.join(row.differs)}  {row.first}"
         print(told + "".join(f"\n         ! {n}" for n in row.notes), flush=True)
@@ -237,7 +311,7 @@ def main() -> int:
                 stream.write(json.dumps(asdict(row)) + "\n")
     shutil.rmtree(pairs.base, ignore_errors=True)
     counts = {v: sum(r.verdict == v for r in rows) for v in ("same", "differs", "varies", "not run")}
-    print(f"{len(rows)} of {len(scripts)} scripts: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
+    print(f"{len(rows)} of {len(found)} programs: " + ", ".join(f"{n} {v}" for v, n in counts.items()))
     return 1 if counts["differs"] else 0
 
 
