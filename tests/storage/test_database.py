@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -93,6 +94,28 @@ def test_many_writers_at_once_all_succeed(database: Database) -> None:
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write, range(64)))
     assert count(database) == 64
+
+
+def test_a_writer_takes_a_connection_only_when_its_turn_has_come(database: Database) -> None:
+    """So a hundred requests may begin on one event loop, and the one that writes may read beside its transaction."""
+
+    def write(n: int) -> None:
+        with database.write() as db:
+            db.add(lease(f"w{n}"))
+
+    with contextlib.ExitStack() as entered:
+        for _ in range(100):
+            entered.enter_context(database.write())
+        with ThreadPoolExecutor(20) as pool:
+            with database.write() as first:
+                first.add(lease("first"))
+                first.flush()
+                others = [pool.submit(write, n) for n in range(20)]
+                before = count(database)
+                assert before == 0 or not database.sqlite, "on SQLite writers stand in a queue"
+            for other in others:
+                other.result()
+    assert count(database) == 21
 
 
 def test_a_group_commits_all_and_an_error_hurts_only_its_own(database: Database) -> None:

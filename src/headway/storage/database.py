@@ -106,21 +106,20 @@ class Database:
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
         """A session whose changes are committed, durably, when the block ends, and rolled back if it raises."""
-        turn = _Turn(self._write_lock)
+        session = _Writing(self.engine, _Turn(self._write_lock))
         try:
-            with self.engine.connect().execution_options(headway_turn=turn) as connection:
-                with Session(connection, expire_on_commit=False) as session:
-                    try:
-                        yield session
-                        session.commit()
-                    except OperationalError as error:
-                        session.rollback()
-                        raise _known(error) from error
-                    except BaseException:
-                        session.rollback()
-                        raise
+            with session:
+                try:
+                    yield session
+                    session.commit()
+                except OperationalError as error:
+                    session.rollback()
+                    raise _known(error) from error
+                except BaseException:
+                    session.rollback()
+                    raise
         finally:
-            turn.end()
+            session.end()
         self._announce(session)
 
     def group(self, work: Callable[[Session], T]) -> T:
@@ -196,6 +195,34 @@ class _Turn:
         if self._lock is not None and self._held:
             self._held = False
             self._lock.release()
+
+
+class _Writing(Session):
+    """A session that takes its place among the writers, and only then a connection, at its first statement.
+
+    So it costs nothing to enter on an event loop, and who waits for a turn holds no connection that the one whose turn it is,
+    or a reader, may need.
+    """
+
+    def __init__(self, engine: Engine, turn: _Turn) -> None:
+        super().__init__(expire_on_commit=False)
+        self._engine, self._turn = engine, turn
+        self._connected: Connection | None = None
+
+    def get_bind(self, *_: Any, **__: Any) -> Connection:
+        """This session's connection; fetched when it is first asked for."""
+        if self._connected is None:
+            self._turn.take()
+            self._connected = self._engine.connect().execution_options(headway_turn=self._turn)
+        return self._connected
+
+    def end(self) -> None:
+        """Give back the connection and the turn."""
+        try:
+            if self._connected is not None:
+                self._connected.close()
+        finally:
+            self._turn.end()
 
 
 class _Writer:

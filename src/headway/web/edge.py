@@ -34,8 +34,8 @@ async def read_session(request: Request) -> AsyncIterator[Session]:
 
 
 async def _session(block: AbstractContextManager[Session]) -> AsyncIterator[Session]:
-    # Entering is cheap: a transaction begins at its first statement. Ending may wait for the disk, and it must never wait for
-    # a thread that is itself waiting for this transaction to end; so ends have threads of their own.
+    # Entering is cheap: a session gets its turn and its connection at its first statement. Ending may wait for the disk, and it
+    # must never wait for a thread that is itself waiting for this transaction to end; so ends have threads of their own.
     session = block.__enter__()
     try:
         yield session
