@@ -31,7 +31,9 @@ def _same(one: Any, other: Any) -> bool:
 @given(ROWS)
 def test_what_was_packed_is_unpacked(drawn: list[tuple[int, list[Any], Any, Any]]) -> None:
     sites = _sites()
-    rows = [(1_000_000 * i, "print", sites[s], tuple(v), (step, loss)) for i, (s, v, step, loss) in enumerate(drawn)]
+    rows = [
+        (1_000_000 * i, None, "print", sites[s], tuple(v), (step, loss)) for i, (s, v, step, loss) in enumerate(drawn)
+    ]
     found = unpacked(json.loads(json.dumps(packed(rows, 5_000_000))))
     assert len(found) == len(rows)
     for i, (fact, (number, values, step, loss)) in enumerate(zip(found, drawn, strict=True)):
@@ -52,13 +54,13 @@ def test_what_was_packed_is_unpacked(drawn: list[tuple[int, list[Any], Any, Any]
 )
 def test_what_is_no_measurement_is_cut_or_hidden(values: list[Any], read: list[Any]) -> None:
     site = Site(0, "train.py", 1, "<module>", (), False)
-    fact = packed([(0, "print", site, (value,), ()) for value in values], 0)
+    fact = packed([(0, None, "print", site, (value,), ()) for value in values], 0)
     assert [f["v"][0] for f in unpacked(json.loads(json.dumps(fact)))] == read
 
 
 def test_texts_under_a_secrets_name_are_hidden() -> None:
     site = Site(0, "train.py", 1, "<module>", ("api_key",), False)
-    fact = packed([(0, "print", site, (), ("hush",))] * 2, 0)
+    fact = packed([(0, None, "print", site, (), ("hush",))] * 2, 0)
     assert [f["n"] for f in unpacked(json.loads(json.dumps(fact)))] == [{"api_key": "[redacted]"}] * 2
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from headway.capture.sites import Site
 
-    Row = tuple[int, str, Site, tuple[Any, ...], tuple[Any, ...]]
+    Row = tuple[int, None, str, Site, tuple[Any, ...], tuple[Any, ...]]
 
 __all__ = ["packed", "unpacked"]
 
@@ -27,39 +27,37 @@ _TEXTS = _NUMBERS | {str}
 
 
 def packed(rows: list[Row], since: int) -> dict[str, Any]:
-    """Rows of (perf_counter ns, kind, site, values, names' values) as one fact; `since` makes their times ns of the epoch."""
+    """Rows of (perf_counter ns, None, kind, site, values, names' values) as one fact; `since` makes the times ns of the epoch."""
     began = (rows[0][0] + since) // 1_000_000
+    start = since - began * 1_000_000
+    fact: dict[str, Any] = {"k": "batch", "t": began, "d": [(row[0] + start) // 1_000_000 for row in rows]}
+    keys = [(row[3].id, row[2], len(row[4])) for row in rows]
+    if keys.count(keys[0]) == len(keys):
+        return {**fact, "b": [_part(rows)]}
     places: dict[tuple[int, str, int], int] = {}
     parts: list[list[Row]] = []
     of = []
-    for row in rows:
-        key = (row[2].id, row[1], len(row[3]))
+    for row, key in zip(rows, keys, strict=True):
         place = places.get(key)
         if place is None:
             place = places[key] = len(parts)
             parts.append([])
         parts[place].append(row)
         of.append(place)
-    fact = {
-        "k": "batch",
-        "t": began,
-        "d": [(row[0] + since) // 1_000_000 - began for row in rows],
-        "b": [_part(p) for p in parts],
-    }
-    return fact if len(parts) == 1 else {**fact, "of": of}
+    return {**fact, "b": [_part(p) for p in parts], "of": of}
 
 
 def _part(rows: list[Row]) -> dict[str, Any]:
     from _operator import is_
 
-    site = rows[0][2]
-    columns = list(zip(*[row[3][:VALUES] for row in rows], strict=False))
+    site = rows[0][3]
+    columns = list(zip(*[row[4][:VALUES] for row in rows], strict=False))
     held: dict[str, Any] = {}
-    told = zip(*[row[4] for row in rows], strict=False)
+    told = zip(*[row[5] for row in rows], strict=False)
     for name, column in zip(site.names, told, strict=False):
         same = next((i for i, c in enumerate(columns) if all(map(is_, c, column))), None)
         held[name] = _column(column, name) if same is None else {"v": same}
-    return {"k": rows[0][1], "s": site.id, "v": [_column(c) for c in columns], "n": held}
+    return {"k": rows[0][2], "s": site.id, "v": [_column(c) for c in columns], "n": held}
 
 
 def _column(values: tuple[Any, ...], name: str = "") -> Any:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
+TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 # Neither `re` nor `pathlib` is imported into the user's process for a list of packages.
 
 __all__ = ["installed", "needed", "version"]
@@ -24,6 +28,11 @@ _DISTRIBUTIONS = {
     "sklearn_pandas": "sklearn-pandas",
 }
 _OURS = {"headway"}
+_ENDS = (".dist-info", ".egg-info")
+
+_Found = dict[str, tuple[str, str, str]]
+_listed: tuple[list[tuple[str, int]], _Found] | None = None  # the folders as they were listed, and what was in them
+_required: dict[str, list[str]] = {}  # by the folder of a package's metadata
 
 
 def _normal(name: str) -> str:
@@ -35,25 +44,43 @@ def _normal(name: str) -> str:
 
 def _parts(folder: str) -> tuple[str, str] | None:
     """(name, version) of `numpy-2.0.1.dist-info`."""
-    if not folder.endswith((".dist-info", ".egg-info")):
+    if not folder.endswith(_ENDS):
         return None
     name, _, version = folder[: folder.rindex(".")].partition("-")
     return (name, version.partition("-")[0]) if name and version else None
 
 
-def installed() -> dict[str, tuple[str, str, str]]:
-    """`{normal name: (name, version, folder of its metadata)}` of what this process can import."""
-    found: dict[str, tuple[str, str, str]] = {}
-    for entry in sys.path:
+def installed() -> _Found:
+    """`{normal name: (name, version, folder of its metadata)}` of what this process can import.
+
+    Each model that is saved asks for it, some more than once: the folders are listed anew only when one has changed.
+    """
+    global _listed
+    folders = list(_folders())
+    if _listed is not None and _listed[0] == folders:
+        return _listed[1]
+    found: _Found = {}
+    for folder, _ in folders:
         try:
-            names = os.listdir(entry or ".")
+            names = os.listdir(folder)
         except OSError:
             continue
         for name in names:
-            if parts := _parts(name):
+            if name.endswith(_ENDS) and (parts := _parts(name)):
                 real = parts[0].replace("_", "-")
-                found.setdefault(_normal(real), (real, parts[1], f"{entry or '.'}/{name}"))
+                found.setdefault(_normal(real), (real, parts[1], f"{folder}/{name}"))
+    _listed = folders, found
+    _required.clear()
     return found
+
+
+def _folders() -> Iterator[tuple[str, int]]:
+    """The folders of `sys.path` that there are, as they are now: a package that comes or goes changes its folder's time."""
+    for entry in sys.path:
+        try:
+            yield os.path.abspath(entry), os.stat(entry or ".").st_mtime_ns
+        except (OSError, TypeError, ValueError):
+            continue
 
 
 def pins() -> list[str]:
@@ -78,7 +105,10 @@ def needed(modules: set[str]) -> list[str]:
         if key in kept or key not in found or key in _OURS:
             continue
         kept.add(key)
-        waiting += _requires(found[key][2])
+        folder = found[key][2]
+        if folder not in _required:
+            _required[folder] = _requires(folder)
+        waiting += _required[folder]
     # A local version, such as torch's "+cpu", is in no index but its own; its release without it is in both.
     return sorted(f"{found[k][0]}=={found[k][1].partition('+')[0]}" for k in kept)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import pairwise
 
 TYPE_CHECKING = False  # neither `typing` nor `re` is imported into the user's process for nothing
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def _secret_name(name: str) -> bool:
     if not any(mark in small for mark in _NAME_MARKS):
         return False
     words = _words(name)
-    pairs = list(pairwise(words))
+    pairs = list(zip(words, words[1:], strict=False))  # noqa: RUF007  `itertools` is a library to load
     if _WORDS.isdisjoint(words) and _PAIRS.isdisjoint(pairs):
         return False
     told = words[:-1] if words[-1] in ("id", "ids") else words

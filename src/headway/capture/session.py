@@ -9,8 +9,6 @@ import time
 
 from headway.capture.finder import Finder
 from headway.capture.guard import Source, hide, strip
-from headway.capture.kept import Kept
-from headway.capture.models import Models
 from headway.capture.namespace import look
 from headway.capture.pace import Pace
 from headway.capture.sites import Sites
@@ -24,6 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from headway.capture.finder import Hook
+    from headway.capture.kept import Kept
+    from headway.capture.models import Models
     from headway.capture.sites import Site
     from headway.capture.strip import Strips
 
@@ -52,8 +52,26 @@ class Session:
         self.main_file = _script()
         self._seen: dict[str, Any] = {}
         self.namespace = self.source("namespace")
-        self.kept = Kept(self)
-        self.models = Models(self)
+        self._kept: Kept | None = None
+        self._models: Models | None = None
+
+    @property
+    def kept(self) -> Kept:
+        """Made when something is first kept: most short programs keep nothing."""
+        if self._kept is None:
+            from headway.capture.kept import Kept
+
+            self._kept = Kept(self)
+        return self._kept
+
+    @property
+    def models(self) -> Models:
+        """Made by the first library that may fit one."""
+        if self._models is None:
+            from headway.capture.models import Models
+
+            self._models = Models(self)
+        return self._models
 
     def source(self, name: str) -> Source:
         """The source by this name, made at its first use."""
@@ -93,7 +111,8 @@ class Session:
         if found:
             self.fact("names", file=file, fn=function, line=line, values=found, **more)
         for name, told in found.items():
-            self.kept.keep((file, function, name), names[name], told, line)
+            if "v" not in told or len(told) > 1:
+                self.kept.keep((file, function, name), names[name], told, line)
         self._own_models(names, found, file, function)
 
     def _own_models(self, names: Mapping[str, Any], found: dict[str, Any], file: str, function: str) -> None:
@@ -106,7 +125,8 @@ class Session:
         """What the names of `__main__` hold now, where it changed since the last look."""
         for step in self.at_cell_end:
             self._guarded(step, self.namespace)
-        self.kept.tell()
+        if self._kept is not None:
+            self._kept.tell()
         main = sys.modules.get("__main__")
         if main is None or self.namespace.off:
             return
@@ -136,7 +156,8 @@ class Session:
         if self.spool.role == "main":
             self._guarded(self._keep_script, self.namespace)
             self._guarded(self.main_names, self.namespace)
-            self._guarded(lambda: self.models.save(last=True), self.source("models"))
+            if self._models is not None:
+                self._guarded(lambda: self.models.save(last=True), self.source("models"))
             for step in self.at_end:
                 self._guarded(step, self.source("end"))
         costs = {s.name: round(s.spent_ns / 1e6, 2) for s in self.sources.values() if s.spent_ns}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headway.capture.bytecode import Calls
     from headway.capture.spool import Spool
 
-__all__ = ["Site", "Sites", "mutes"]
+__all__ = ["Site", "Sites", "is_library", "mutes"]
 
 SOURCE_LIMIT = 2_000_000
 _LIBRARIES = (os.path.dirname(os.path.realpath(os.__file__)) + os.sep,)
@@ -28,6 +28,12 @@ _CALLED = frozenset(
     ("print", "len", "round", "float", "int", "str", "sum", "min", "max", "abs", "range", "enumerate", "zip")
 )
 _OURS = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
+_KNOWN = (
+    *_LIBRARIES,
+    os.path.dirname(os.__file__) + os.sep,
+    _OURS,
+    os.path.dirname(os.path.dirname(__file__)) + os.sep,
+)
 
 
 class Site:
@@ -193,14 +199,19 @@ def _is_user_file(filename: str) -> bool:
         return filename.startswith("<ipython-input")
     if "ipykernel_" in filename and not os.path.exists(filename):
         return True
-    if "/site-packages/" in filename or filename.startswith(_LIBRARIES):
-        return False  # most files: told without a look at the disk
+    if is_library(filename):
+        return False
     path = os.path.realpath(filename)
     if os.path.basename(path) in ("sitecustomize.py", "usercustomize.py"):
         return False
     if path.startswith(_OURS) or path.startswith(_LIBRARIES) or path.endswith("/headway/runner/kernelside.py"):
         return False
     return not ("/site-packages/" in path or "/dist-packages/" in path)
+
+
+def is_library(filename: str) -> bool:
+    """Whether a file is a library's by its path alone, without a look at the disk: most are."""
+    return "/site-packages/" in filename or filename.startswith(_KNOWN)
 
 
 def _mutes_file(lines: list[str], off: frozenset[int]) -> bool:

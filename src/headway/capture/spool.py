@@ -92,12 +92,16 @@ class Spool:
 
     def _loop(self) -> None:
         self._thread = _thread.get_native_id()
-        idle = 0
+        idle, wait = (
+            0,
+            INTERVAL_S,
+        )  # what comes in quick succession is written together; a short program's all at its exit
         while not self._stop and idle < IDLE_ROUNDS:
+            if self._wake.acquire(timeout=wait):
+                break
             idle = 0 if self.flush() else idle + 1
             wanted = [step() for step in self.on_tick]
-            if self._wake.acquire(timeout=min([w for w in wanted if w is not None], default=INTERVAL_S)):
-                break
+            wait = min([w for w in wanted if w is not None], default=INTERVAL_S)
         self.running = False
 
     def _gone(self) -> bool:
@@ -117,10 +121,10 @@ class Spool:
             while self._buffer:
                 lines: list[bytes] = []
                 rows: list[Any] = []
-                for _ in range(min(len(self._buffer), CHUNK)):
-                    entry = self._buffer.popleft()
+                take = self._buffer.popleft
+                for entry in [take() for _ in range(min(len(self._buffer), CHUNK))]:
                     if entry[1] is None:
-                        rows.append((entry[0], *entry[2:]))
+                        rows.append(entry)
                         continue
                     if rows:
                         lines.append(_rows(rows))
@@ -233,7 +237,7 @@ def _rows(rows: list[Any]) -> bytes:
             pass
     one_by_one = [
         [(when + _SINCE) // 1_000_000, kind, site.id, list(values[:24]), dict(zip(site.names, names, strict=False))]
-        for when, kind, site, values, names in rows
+        for when, _, kind, site, values, names in rows
     ]
     return _few(one_by_one)
 

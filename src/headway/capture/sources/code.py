@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from headway.capture.sites import is_library
+
 TYPE_CHECKING = False  # the module `typing` is not imported into the user's process
 if TYPE_CHECKING:
     from headway.capture.session import Session
@@ -18,7 +20,8 @@ def install(session: Session) -> None:
 
     def look() -> None:
         files = [getattr(m, "__file__", None) for m in list(sys.modules.values())]
-        for file in [f for f in files if isinstance(f, str) and f.endswith(".py")][:5000]:
+        own = [f for f in files if isinstance(f, str) and f.endswith(".py") and not is_library(f)]
+        for file in own[:5000]:
             if file not in sent and len(sent) < MODULES_LIMIT and session.sites.is_user(file):
                 sent.add(file)
                 session.sites.file(file)

@@ -25,15 +25,15 @@ PER_FOLDER = 20
 
 def install(session: Session) -> None:
     """An audit hook can't be removed, so it is one `if` deep for all but `open`."""
-    prefixes = tuple({os.path.realpath(p) + os.sep for p in (sys.prefix, sys.base_prefix)})
-    roots = tuple(
-        {os.path.realpath(p) + os.sep for p in (str(session.spool.folder), os.environ.get("HEADWAY_RUNTIME", "")) if p}
-    )
+    prefixes: tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    runtime = os.environ.get("HEADWAY_RUNTIME", "")
     folders: dict[str, int] = {}
     seen: set[str] = set()
     source, handlers = session.source("open"), session.on_audit
 
     def opened(path: Any, mode: Any, flags: Any) -> None:
+        nonlocal prefixes, roots
         if not isinstance(path, str) or source.off or session.ended:
             return
         if isinstance(mode, str) and ("w" in mode or "a" in mode or "x" in mode or "+" in mode):
@@ -44,6 +44,9 @@ def install(session: Session) -> None:
         if path in seen or path.endswith(_NOT_DATA) or path.startswith(_SYSTEM):
             return
         seen.add(path)
+        if not roots:  # looked up at the first file that may be data
+            prefixes = _real(sys.prefix, sys.base_prefix)
+            roots = _real(session.spool.folder, runtime)
         full = os.path.realpath(path)
         if full.startswith(_SYSTEM) or full.startswith(roots) or any(p in full for p in _HIDDEN_PARTS):
             return
@@ -79,3 +82,7 @@ def install(session: Session) -> None:
     handlers["open"] = opened
     written = Written(session)
     sys.addaudithook(audit)
+
+
+def _real(*folders: str) -> tuple[str, ...]:
+    return tuple({os.path.realpath(f) + os.sep for f in folders if f})

@@ -33,7 +33,7 @@ class Written:
         self._session = session
         self._source = session.source("written")
         self._files: dict[str, tuple[int, int] | None] = {}  # path -> size and time when it was told
-        self._not_theirs = ("/dev/", "/proc/", os.path.realpath(session.spool.folder), session.spool.folder)
+        self._not_theirs: tuple[str, ...] = ()
         self._looks = sys.version_info < (3, 12)
         session.at_cell_end.append(self.tell)
 
@@ -48,7 +48,9 @@ class Written:
             self._source.spend(time.thread_time_ns() - started)
 
     def _opened(self, path: str, frame: FrameType) -> None:
-        sites = self._session.sites
+        sites, spool = self._session.sites, self._session.spool.folder
+        if not self._not_theirs:
+            self._not_theirs = ("/dev/", "/proc/", os.path.realpath(spool), spool)
         caller = sites.caller(frame, limit=25)
         if caller is None or path.startswith(self._not_theirs) or _by_library(frame, caller):
             return
