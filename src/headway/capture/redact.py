@@ -163,10 +163,16 @@ def _may_be_shaped(value: str) -> bool:
             if mark[-1] not in "_-":
                 return True
             before, after = value[max(at - 1, 0) : at], value[at + len(mark) : at + len(mark) + _SHORTEST]
-            if len(after) == _SHORTEST and " " not in after and not (before.isalnum() or before == "_"):
+            if len(after) == _SHORTEST and _is_of_token(after) and not (before.isalnum() or before == "_"):
                 return True
             at = value.find(mark, at + 1)
     return False
+
+
+def _is_of_token(text: str) -> bool:
+    """Whether letters, digits, `_` and `-` are all there is: in a list of packages, `hf-xet==1.2` is no token's beginning."""
+    signs = text.replace("_", "").replace("-", "")
+    return not signs or signs.isalnum()
 
 
 def _are_plain(values: Sequence[Any], name: str) -> bool:
