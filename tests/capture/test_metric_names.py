@@ -64,6 +64,12 @@ PROGRAMS: dict[str, tuple[str, set[str]]] = {
         "print('Initial cost: {:.3f}'.format(costs[0]))\nprint('Final cost: {:.3f}'.format(costs[-1]))",
         {"costs"},
     ),
+    "a measure of two words, shown now and then": (
+        "def cross_entropy(T, Y):\n    return -float(np.sum(T * np.log(Y) + (1 - T) * np.log(1 - Y)))\n"
+        "T, w = np.array([0.0, 1.0, 1.0]), np.array([0.4, 0.5, 0.6])\n"
+        "for i in range(40):\n    if i % 10 == 0:\n        print(cross_entropy(T, w))\n    w = w + 0.01 * (T - w)",
+        {"cross_entropy"},
+    ),
     "a measure of their own": (
         "def agreement(a, b):\n    return float((a == b).mean())\ncompare = agreement\n"
         "model = KNeighborsClassifier().fit(X_train, y_train)\ny_pred = model.predict(X_test)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 __all__ = ["is_metric_name", "is_noise_name", "is_prediction_name", "is_truth_name", "loop_parameter", "words"]
@@ -201,6 +202,8 @@ def is_metric_name(name: str) -> bool:
         return False
     joined = "".join(found)
     if joined in ("r2", "rsquared", "coefficientofdetermination"):
+        return True
+    if any(len(a) > 2 and a + b in _METRIC for a, b in itertools.pairwise(found)):  # `cross_entropy`, `log_loss`
         return True
     return any(w in _METRIC or w.rstrip("0123456789") in _METRIC for w in found) or joined.endswith(
         ("loss", "acc", "accuracy", "error", "score", "mse", "rmse", "cost", "pvalue")
