@@ -70,6 +70,12 @@ PROGRAMS: dict[str, tuple[str, set[str]]] = {
         "for i in range(40):\n    if i % 10 == 0:\n        print(cross_entropy(T, w))\n    w = w + 0.01 * (T - w)",
         {"cross_entropy"},
     ),
+    "an outcome that was never computed": (
+        "from sklearn.base import BaseEstimator\n"
+        "class Map(BaseEstimator):\n    def fit(self, X, y=None):\n        self.kl_divergence_ = np.finfo(float).max\n"
+        "        self.inertia_ = 12.625\n        return self\nMap().fit(X)",
+        {"inertia"},
+    ),
     "a measure of their own": (
         "def agreement(a, b):\n    return float((a == b).mean())\ncompare = agreement\n"
         "model = KNeighborsClassifier().fit(X_train, y_train)\ny_pred = model.predict(X_test)\n"

@@ -43,6 +43,7 @@ _SERIES = (
 # Of these a careful person keeps the number itself: nothing else says how well an unsupervised model fits.
 _METRICS = ("inertia_", "lower_bound_", "kl_divergence_", "reconstruction_err_", "stress_", "oob_score_", "best_iteration",
             "best_iteration_", "log_marginal_likelihood_value_")  # fmt: skip
+_UNSET = 1.7e308  # what an outcome holds that was never computed: the largest float, infinity
 _ROWS_LIMIT = 200
 
 
@@ -62,7 +63,7 @@ def describe_fit(estimator: Any) -> dict[str, Any]:
     attributes = getattr(estimator, "__dict__", {})
     found = {k: v for k in _OUTCOMES if k in attributes and (v := scalar(attributes[k])) is not ...}
     series = {k: v for k in _SERIES if k in attributes and (v := number_list(attributes[k])) is not None}
-    outcomes = {k: v for k, v in found.items() if k in _METRICS and type(v) in (int, float)}
+    outcomes = {k: v for k, v in found.items() if k in _METRICS and type(v) in (int, float) and abs(v) < _UNSET}
     for key, value in (("found", found), ("series", series), ("search", search(attributes)), ("outcomes", outcomes)):
         if value:
             fact[key] = value
