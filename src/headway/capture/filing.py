@@ -103,10 +103,20 @@ def _figures(out: Outbox, record: dict[str, Any]) -> None:
 
 
 def _checkpoints(out: Outbox, record: dict[str, Any]) -> None:
-    """The last model files that the program wrote itself, as they lie in its folder: `checkpoints/best.pt`."""
-    for file in record["checkpoints"][-CHECKPOINTS:]:
+    """The last model files that the program wrote itself, as they lie in its folder: `checkpoints/best.pt`.
+
+    Each of the others says why it is not kept; a graph (.onnx) is filed among the models.
+    """
+    files = [f for f in record["checkpoints"] if not f["name"].endswith(".onnx")]
+    for file in files[:-CHECKPOINTS]:
+        file["reason"] = f"only the last {CHECKPOINTS} model files of a run are kept"
+    for file in files[-CHECKPOINTS:]:
         path = Path(file["path"])
-        if path.is_file() and path.stat().st_size <= FILE_LIMIT and not path.name.endswith(".onnx"):
+        if not path.is_file():
+            file["reason"] = "the file was gone when the run was sent"
+        elif path.stat().st_size > FILE_LIMIT:
+            file["reason"] = f"the file is larger than {FILE_LIMIT // 1024**2} MiB"
+        else:
             file["artifact"] = "checkpoints/" + re.sub(r"[^A-Za-z0-9_./=-]+", "_", file["name"])
             out.upload(file["artifact"], path)
 
